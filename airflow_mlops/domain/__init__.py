@@ -1,0 +1,1 @@
+"""Values and decisions. Standard library only; time, randomness and I/O are passed in."""

@@ -1,0 +1,1 @@
+"""One third-party library per file, behind domain values. No Airflow import, and no engine imports another."""

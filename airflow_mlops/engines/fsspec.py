@@ -1,0 +1,154 @@
+"""Folders on any file system that fsspec knows: a local disk, S3, or an object store behind an Airflow connection."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from airflow_mlops.exceptions import InvalidInputError, StorageUnavailableError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """One folder (or file) and what is below it.
+
+    :param filesystem: the file system, already authenticated.
+    :param path: the path on that file system.
+    :param uri: the address that an Airflow task opens again, such as ``s3://conn_id@bucket/prefix``.
+    """
+
+    filesystem: AbstractFileSystem
+    path: str
+    uri: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the files lie on this machine, so that no copy is needed to read them."""
+        return isinstance(self.filesystem, LocalFileSystem)
+
+    def __truediv__(self, relative: str) -> Self:
+        """Return the storage of a path below this one.
+
+        :raises InvalidInputError: when ``relative`` would leave this folder.
+        """
+        parts = PurePosixPath(relative)
+        if parts.is_absolute() or ".." in parts.parts:
+            msg = f"{relative!r} leaves the folder {self.uri}. Give a path below it."
+            raise InvalidInputError(msg)
+        return type(self)(
+            filesystem=self.filesystem,
+            path=f"{self.path.rstrip('/')}/{parts}",
+            uri=f"{self.uri.rstrip('/')}/{parts}",
+        )
+
+    def exists(self) -> bool:
+        """Whether a file or a folder is here. Always asks the store, never a cached listing."""
+        with self._errors():
+            self.filesystem.invalidate_cache()
+            return bool(self.filesystem.exists(self.path))
+
+    def read_json(self) -> Any:
+        """Return the JSON value of the file here."""
+        with self._errors(), self.filesystem.open(self.path, "rb") as file:
+            content = file.read()
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            msg = f"{self.uri} is not JSON: {error}"
+            raise InvalidInputError(msg) from error
+
+    def write_json(self, value: object) -> None:
+        """Write a JSON value here, readable, whole or not at all."""
+        self.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_text(self, text: str) -> None:
+        """Write UTF-8 text here, whole or not at all: a reader sees the old file or the new one."""
+        data = text.encode()
+        with self._errors():
+            if not self.is_local:
+                self.filesystem.pipe_file(self.path, data)  # An object store puts whole objects.
+                return
+            target = Path(self.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).chmod(0o644)
+                Path(temporary).replace(target)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+
+    def upload(self, folder: Path) -> None:
+        """Copy every file below the local ``folder`` to here, replacing files of the same name."""
+        with self._errors():
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                target = self / file.relative_to(folder).as_posix()
+                if self.is_local:
+                    Path(target.path).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, target.path)
+                else:
+                    self.filesystem.put_file(str(file), target.path)
+
+    @contextlib.contextmanager
+    def local(self) -> Iterator[Path]:
+        """Give a local path of what is here: the thing itself if it is local, else a copy that goes at the end.
+
+        :raises InvalidInputError: when nothing is here.
+        """
+        if not self.exists():
+            msg = f"Nothing is at {self.uri}. Check the path, and the connection that it names."
+            raise InvalidInputError(msg)
+        if self.is_local:
+            yield Path(self.path)
+            return
+        with tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder:
+            copy = Path(folder) / PurePosixPath(self.path).name
+            with self._errors():
+                self.filesystem.get(self.path, str(copy), recursive=bool(self.filesystem.isdir(self.path)))
+            yield copy
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Name this place in errors of the file system. A missing file is the author's, a lost connection is not."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            msg = f"Nothing is at {self.uri}: {error}"
+            raise InvalidInputError(msg) from error
+        except PermissionError as error:
+            msg = f"No permission for {self.uri}: {error}. Check the login of the connection that it names."
+            raise InvalidInputError(msg) from error
+        except OSError as error:
+            msg = f"The storage of {self.uri} does not answer as it should: {error}"
+            raise StorageUnavailableError(msg) from error
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_digest(folder: Path) -> str:
+    """Return a SHA-256 hex digest of a folder: every file's relative path and bytes, and nothing else.
+
+    Two folders have the same digest when they hold the same files, whatever their times, owners and order.
+    """
+    digests: Mapping[str, str] = {
+        path.relative_to(folder).as_posix(): file_digest(path) for path in folder.rglob("*") if path.is_file()
+    }
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()

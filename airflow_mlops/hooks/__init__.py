@@ -1,0 +1,1 @@
+"""An Airflow connection or setting becomes a ready engine."""

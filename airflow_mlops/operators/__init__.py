@@ -1,0 +1,1 @@
+"""One Airflow task each: measure, record, enforce."""

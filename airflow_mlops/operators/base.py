@@ -1,0 +1,38 @@
+"""What every operator of this package shares: which errors a retry can cure, and the key of its work."""
+
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context, ExceptionRetryPolicy, RetryAction, RetryRule
+
+from airflow_mlops.domain.work_key import WorkKey
+from airflow_mlops.engines.fsspec import Storage
+from airflow_mlops.exceptions import PermanentError
+from airflow_mlops.hooks.storage import artifact_store
+
+
+class MlopsOperator(BaseOperator):
+    """Base of this package's operators.
+
+    A task fails at once on a :class:`~airflow_mlops.exceptions.PermanentError`; other errors are retried as
+    ``retries`` says. Pass an own ``retry_policy`` to decide otherwise.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault(
+            "retry_policy",
+            ExceptionRetryPolicy(rules=[RetryRule(exception=PermanentError, action=RetryAction.FAIL)]),
+        )
+        super().__init__(**kwargs)
+
+
+def work_key_of(context: Context) -> WorkKey:
+    """Return the key of the work that the running task does."""
+    ti = context["ti"]
+    return WorkKey(
+        dag_id=ti.dag_id, run_id=ti.run_id, task_id=ti.task_id, map_index=-1 if ti.map_index is None else ti.map_index
+    )
+
+
+def report_folder(context: Context) -> Storage:
+    """Return the running task's folder in the artifact store: ``reports/<dag>/<run>/<task>``."""
+    return artifact_store() / f"reports/{work_key_of(context).path}"
