@@ -71,17 +71,15 @@ def _fields_to_json(value: Any) -> dict[str, Any]:
 def _to_json(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return _fields_to_json(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, datetime):
-        return value.isoformat()
     if isinstance(value, Mapping):
         return {str(key): _to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_to_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _dataclass_from_json(cls: type, data: Any, place: str) -> Any:
