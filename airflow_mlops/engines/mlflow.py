@@ -30,6 +30,7 @@ _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # MLflow's own 7 wait for minutes; Airflow's retries do that better.
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 
@@ -252,6 +253,7 @@ class MlflowEngine:
                     raise
                 msg = f"The artifacts of {version} cannot be read from {version.source}: {error}"
                 raise RegistryError(msg) from error
+        (path / "registered_model_meta").unlink(missing_ok=True)  # MLflow adds it to what it downloads.
         found = tree_digest(path)
         if found != version.model_digest:
             msg = (
@@ -284,7 +286,7 @@ class MlflowEngine:
     @contextlib.contextmanager
     def _client(self) -> Iterator["MlflowClient"]:
         """Give a client under this connection's login, and tell an unreachable server apart from other errors."""
-        with _ENVIRONMENT, _environment({**self._defaults(), **self.environment}):
+        with _ENVIRONMENT, _environment({**self._defaults(), **self.environment, **self._address()}):
             from mlflow import MlflowClient
             from mlflow.exceptions import MlflowException
 
@@ -298,6 +300,10 @@ class MlflowEngine:
                     )
                     raise MlflowUnavailableError(msg) from error
                 raise
+
+    def _address(self) -> dict[str, str]:
+        """Name the server for ``models:/`` addresses, which MLflow resolves by its environment, whatever it is told."""
+        return {"MLFLOW_TRACKING_URI": self.tracking_uri, "MLFLOW_REGISTRY_URI": self.tracking_uri}
 
     @staticmethod
     def _defaults() -> dict[str, str]:
