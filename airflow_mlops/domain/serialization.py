@@ -2,6 +2,7 @@
 
 The reader is strict: an unknown key, a missing key or a value of the wrong type is an error that names its place,
 because these documents are evidence and policies, and a misspelt key in one of them must not pass silently.
+Where a field may hold one of several classes, each has a ``kind`` that tells them apart.
 """
 
 import dataclasses
@@ -65,7 +66,8 @@ def digest_of(value: object) -> str:
 
 
 def _fields_to_json(value: Any) -> dict[str, Any]:
-    return {field.name: _to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    kind = {"kind": value.kind} if hasattr(type(value), "kind") else {}
+    return kind | {field.name: _to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
 
 
 def _to_json(value: Any) -> Any:
@@ -129,6 +131,13 @@ def _expect(kind: Any, name: str, data: Any, place: str) -> Any:
 def _union_from_json(arguments: tuple[Any, ...], data: Any, place: str) -> Any:
     if data is None and type(None) in arguments:
         return None
+    if kinds := {option.kind: option for option in arguments if hasattr(option, "kind")}:
+        kind = _expect(Mapping, "a mapping", data, place).get("kind")
+        if kind not in kinds:
+            msg = f"{place} has the kind {kind!r}, but must have one of {', '.join(map(repr, kinds))}."
+            raise InvalidInputError(msg)
+        rest = {key: item for key, item in data.items() if key != "kind"}
+        return _dataclass_from_json(kinds[kind], rest, f"{place} ({kind})")
     error: InvalidInputError | None = None
     for option in arguments:
         if option is type(None):

@@ -1,0 +1,130 @@
+"""How good a candidate is, alone and against the champion, on the same rows and with the uncertainty of each number."""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from airflow_mlops.domain.serialization import Document
+from airflow_mlops.exceptions import EvaluationError
+
+
+class LearningTask(enum.StrEnum):
+    """What the model predicts."""
+
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A metric that evaluation computes."""
+
+    name: str
+    higher_is_better: bool
+    needs_probability: bool = False
+
+
+METRICS: Final[dict[LearningTask, tuple[Metric, ...]]] = {
+    LearningTask.BINARY: (
+        Metric(name="roc_auc", higher_is_better=True, needs_probability=True),
+        Metric(name="average_precision", higher_is_better=True, needs_probability=True),
+        Metric(name="log_loss", higher_is_better=False, needs_probability=True),
+        Metric(name="brier_score", higher_is_better=False, needs_probability=True),
+        Metric(name="accuracy", higher_is_better=True),
+        Metric(name="precision", higher_is_better=True),
+        Metric(name="recall", higher_is_better=True),
+        Metric(name="f1", higher_is_better=True),
+    ),
+    LearningTask.MULTICLASS: (
+        Metric(name="accuracy", higher_is_better=True),
+        Metric(name="balanced_accuracy", higher_is_better=True),
+        Metric(name="f1_macro", higher_is_better=True),
+    ),
+    LearningTask.REGRESSION: (
+        Metric(name="rmse", higher_is_better=False),
+        Metric(name="mae", higher_is_better=False),
+        Metric(name="r2", higher_is_better=True),
+    ),
+}
+"""The metrics of each task, named as scikit-learn names them and defined as it defines them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate(Document):
+    """A number on the holdout, and the bootstrap percentile interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricComparison(Document):
+    """One metric of the candidate, and of the champion on the same rows."""
+
+    metric: str
+    higher_is_better: bool
+    candidate: Estimate
+    champion: Estimate | None = None
+    difference: Estimate | None = None
+    """Candidate minus champion, from the same bootstrap samples of both (paired)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedModel(Document):
+    """A model version that was scored."""
+
+    version: str
+    run_id: str
+    model_digest: str
+    image_digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation(Document):
+    """The evidence of one evaluation. Its content digest is the evidence digest that gates and approvals carry."""
+
+    model_name: str
+    candidate: JudgedModel
+    champion: JudgedModel | None
+    """``None`` when no version had the champion alias."""
+    dataset_name: str
+    dataset_digest: str
+    target: str
+    task: LearningTask
+    rows: int
+    confidence_level: float
+    """Of every interval, such as 0.95."""
+    resamples: int
+    metrics: tuple[MetricComparison, ...]
+    notes: tuple[str, ...] = ()
+    """What could not be computed, and why."""
+
+    def find(self, metric: str) -> MetricComparison | None:
+        """Return the comparison of one metric, or ``None`` when it was not computed."""
+        return next((item for item in self.metrics if item.metric == metric), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence(Document):
+    """An evaluation and where it is stored, as it crosses XCom."""
+
+    uri: str
+    digest: str
+    evaluation: Evaluation
+
+    def __post_init__(self) -> None:
+        """Refuse an evaluation that is not the one that the digest was made of."""
+        found = self.evaluation.content_digest()
+        if found != self.digest:
+            msg = (
+                f"The evaluation at {self.uri} has the digest {found}, but {self.digest} was recorded. "
+                f"It was changed; run the evaluation again."
+            )
+            raise EvaluationError(msg)
+
+
+def evidence_path(model_name: str, digest: str) -> str:
+    """Return where an evaluation lies below the artifact store's root."""
+    return f"evidence/{model_name}/{digest}.json"
