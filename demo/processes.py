@@ -1,13 +1,17 @@
 """Servers as child processes: started, watched and ended together, so that none is left behind."""
 
 import contextlib
+import ctypes
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +19,10 @@ from typing import Self
 
 import psutil
 
+FOLDER_VARIABLE = "AIRFLOW_MLOPS_DEMO_FOLDER"
+"""By this variable a later run recognises what an earlier one has left in the same folder."""
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 LAST_LINES = 25
 GRACE_SECONDS = 12.0
 KILL_SECONDS = 5.0
@@ -31,6 +39,12 @@ class Child:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    is_errand: bool
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether it ended well."""
+        return self.process.poll() == 0
 
     def last_lines(self, count: int = LAST_LINES) -> str:
         """Return the end of what the child wrote, indented."""
@@ -41,11 +55,11 @@ class Child:
 class Processes:
     """The children of one run. Leaving the ``with`` block ends them and everything that they started.
 
-    :param logs: folder for one log file a child.
+    :param folder: what they write belongs below it, such as one log file each in ``logs/``.
     """
 
-    def __init__(self, logs: Path) -> None:
-        self.logs = logs
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.children: list[Child] = []
 
     def __enter__(self) -> Self:
@@ -57,73 +71,133 @@ class Processes:
         self.stop()
 
     def start(
-        self, name: str, command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path | None = None
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None = None,
+        is_errand: bool = False,
     ) -> Child:
-        """Start a child. Its own session keeps the terminal's Ctrl-C away from it: the parent alone decides its end."""
-        self.logs.mkdir(parents=True, exist_ok=True)
-        log = self.logs / f"{name}.log"
+        """Start a child. Its own session keeps the terminal's Ctrl-C away from it: the parent alone decides its end.
+
+        :param is_errand: it does one thing and ends, such as a database migration; a server must go on.
+        """
+        log = self.folder / "logs" / f"{name.replace(' ', '-').lower()}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                env=dict(env),
+                env={**env, FOLDER_VARIABLE: str(self.folder)},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        child = Child(name=name, process=process, log=log)
+        child = Child(name=name, process=process, log=log, is_errand=is_errand)
         self.children.append(child)
         return child
 
     def check(self) -> None:
-        """Raise when a server has ended.
+        """Raise when a server has ended or an errand has failed.
 
         :raises ChildError: names the child, its exit status and the end of its log.
         """
         for child in self.children:
             status = child.process.poll()
-            if status is not None:
+            if status is not None and not (child.is_errand and status == 0):
                 msg = f"The {child.name} ended with status {status}. The end of {child.log}:\n{child.last_lines()}"
                 raise ChildError(msg)
 
-    def finish(self, child: Child, *, timeout_seconds: float) -> None:
-        """Wait for a child that does one thing and ends, such as a database migration.
+    def wait_for(
+        self,
+        conditions: Mapping[str, Callable[[], bool]],
+        *,
+        timeout_seconds: float,
+        on_ready: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Wait until every condition held once, watching all children meanwhile.
 
-        :raises ChildError: when it fails, or takes longer.
-        """
-        try:
-            status = child.process.wait(timeout_seconds)
-        except subprocess.TimeoutExpired as error:
-            msg = f"The {child.name} did not end within {timeout_seconds:.0f} s. See {child.log}\n{child.last_lines()}"
-            raise ChildError(msg) from error
-        if status != 0:
-            msg = f"The {child.name} failed with status {status}. The end of {child.log}:\n{child.last_lines()}"
-            raise ChildError(msg)
-        self.children.remove(child)
-
-    def wait_for(self, what: str, is_ready: Callable[[], bool], *, timeout_seconds: float) -> None:
-        """Wait until ``is_ready``, watching all children meanwhile.
-
-        :raises ChildError: when a child ends, or it takes longer; ends with the last lines of every log.
+        :param conditions: what is waited for, in words, and whether it is so now.
+        :param on_ready: is told each of them as it comes true.
+        :raises ChildError: when a child ends that should not, or when it takes longer.
         """
         deadline = time.monotonic() + timeout_seconds
-        while not is_ready():
+        pending = dict(conditions)
+        while pending:
             self.check()
-            if time.monotonic() > deadline:
+            for what in [what for what, is_ready in pending.items() if is_ready()]:
+                del pending[what]
+                on_ready(what)
+            if pending and time.monotonic() > deadline:
                 logs = "\n".join(f"  {child.log}:\n{child.last_lines(8)}" for child in self.children)
-                msg = f"Waited {timeout_seconds:.0f} s for {what} in vain.\n{logs}"
+                msg = f"Waited {timeout_seconds:.0f} s in vain for: {', '.join(pending)}.\n{logs}"
                 raise ChildError(msg)
-            time.sleep(0.2)
+            time.sleep(0.2 if pending else 0)
 
     def stop(self) -> None:
-        """End all children and their descendants: TERM, and KILL for those that stay."""
-        roots = [child.process for child in self.children]
-        victims = {process for root in roots for process in _family(root.pid)}
-        end_all(victims)
-        for root in roots:
-            root.wait()
-        self.children.clear()
+        """End all children and their descendants: TERM, and KILL for those that stay. Ctrl-C must wait meanwhile."""
+        with uninterrupted():
+            roots = [child.process for child in self.children]
+            end_all({process for root in roots for process in _family(root.pid)})
+            for root in roots:
+                root.wait()
+            self.children.clear()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C, TERM and a closed terminal, so that a second one does not stop the cleaning up for the first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread is interrupted.
+        return
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def no_process_left() -> Iterator[None]:
+    """End every process that this one, or a descendant, started and that is still there at the end.
+
+    On Linux that includes processes whose parent has died: they become children of this one.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        with uninterrupted():
+            end_all(psutil.Process().children(recursive=True))
+
+
+@contextlib.contextmanager
+def sole_user_of(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process alone, and end what an earlier one that was killed has left running in it.
+
+    :raises ChildError: when another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            msg = f"Process {lock.read().strip()} already works in {folder}. End it first, or choose another folder."
+            raise ChildError(msg) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        end_all(
+            process
+            for process in psutil.process_iter(["environ"])
+            if Path((process.info["environ"] or {}).get(FOLDER_VARIABLE, "/")).is_relative_to(folder)
+        )
+        yield
 
 
 def end_all(victims: Iterable[psutil.Process]) -> None:

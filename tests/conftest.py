@@ -41,7 +41,7 @@ def airflow_db() -> None:
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start one real MLflow server for the session and give its tracking URI. Use own names: all tests share it."""
     folder = tmp_path_factory.mktemp("mlflow")
-    with Processes(folder / "logs") as processes:
+    with Processes(folder) as processes:
         uri = start_mlflow(processes, folder, free_port(0))
         wait_for_mlflow(processes, uri)
         yield uri

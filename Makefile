@@ -1,0 +1,54 @@
+# Each target sets up what it needs. A fresh machine needs make and Python 3.11, 3.12 or 3.13 with venv.
+#
+#   make demo    watch a model being trained, judged, approved and promoted (see demo/__main__.py for its settings)
+#   make test    all checks and tests; without a Docker engine the tests that need one are skipped, but not in CI
+#   make check   the static checks alone
+#   make setup   the virtual environment in .venv
+#   make clean   remove what the other targets made, the demo's data and state included
+
+export DEMO_STARTED := $(shell date +%s)
+
+PYTHON ?= python3
+# Your own uv if there is one, else a private one.
+UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.uv/bin/uv)
+export UV
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test check clean
+.DEFAULT_GOAL := setup
+
+setup: $(READY)
+
+# uv itself looks for a Python that requires-python allows, starting with this one.
+$(READY): pyproject.toml uv.lock | $(UV)
+	$(UV) sync --locked --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+$(CURDIR)/.uv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "airflow-mlops needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+	         "Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up: a private uv, then the virtual environment .venv"
+	@$(PYTHON) -m venv .uv || { echo "Install Python's venv (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+demo: setup
+	@exec $(BIN)/python -m demo
+
+check: setup
+	$(UV) lock --check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry airflow_mlops
+	$(BIN)/codespell
+
+# One session, the quick tests first: it stops a broken build early and starts each shared server once.
+test: check
+	$(BIN)/python -m pytest tests/unit tests/dags tests/integration tests/e2e
+
+clean:
+	rm -rf .venv .uv .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

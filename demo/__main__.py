@@ -1,0 +1,98 @@
+"""``python -m demo``: watch a model being trained, judged, approved and promoted, twice.
+
+Environment:
+    DEMO_APPROVE=yes        the demo answers the approvals itself, through Airflow's REST API
+    DEMO_EXIT=yes           end when both rounds are done; status 0 only if a model was promoted
+    DEMO_BACKEND=process    train as a child process although a Docker engine answers (or docker)
+    DEMO_FOLDER             where everything is kept (default: .demo in the project)
+    DEMO_STARTED            when the command was typed, in seconds since 1970; ``make`` sets it
+"""
+
+import os
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from demo.loop import DemoError, Round, pause, play
+from demo.processes import INTERRUPTS, ChildError, no_process_left, sole_user_of
+from demo.reviewers import reviewer_of_this_terminal
+from demo.stack import PROJECT, TRAINER_IMAGE, USER, Backend, Stack
+from demo.timetable import Timetable, Watch
+
+ROUNDS = (
+    Round(
+        title="ROUND 1: train on January and February 2013, judge on March. There is no champion yet.",
+        train_start="2013-01-01",
+        train_end="2013-03-01",
+        holdout_end="2013-04-01",
+    ),
+    Round(
+        title="ROUND 2: train on May and June, judge on July. The candidate meets the champion of the winter.",
+        train_start="2013-05-01",
+        train_end="2013-07-01",
+        holdout_end="2013-08-01",
+    ),
+)
+BACKENDS: dict[str, Backend | None] = {"docker": "docker", "process": "process", "": None}
+
+
+def main() -> int:
+    """Run the demo and return its exit status."""
+    for number in INTERRUPTS:
+        signal.signal(number, _interrupt)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a program's stdout is a text file
+    folder = Path(os.environ.get("DEMO_FOLDER", PROJECT / ".demo")).resolve()
+    timetable = Timetable(began=float(os.environ.get("DEMO_STARTED") or time.time()))
+    print(f"Starting Airflow and MLflow in {folder}/run, which is made anew each time.")
+    try:
+        with no_process_left(), sole_user_of(folder), Stack(folder, backend=_backend()) as stack:
+            return _tell(stack, timetable)
+    except (ChildError, DemoError, EOFError) as error:
+        print(f"\nTHE DEMO FAILED: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; no process is left behind.")
+        return 130
+
+
+def _tell(stack: Stack, timetable: Timetable) -> int:
+    """Play the rounds, then wait for Ctrl-C."""
+    reviewer = reviewer_of_this_terminal(wait=partial(pause, stack))
+    timetable.add_start(stack.seconds)
+    print(f"\n  Airflow: {stack.airflow.url}   login {USER}, password {stack.password}\n  MLflow:  {stack.mlflow_uri}")
+    where = f"containers of {TRAINER_IMAGE}" if stack.backend == "docker" else "child processes, without Docker"
+    print(f"  Jobs:    {where}")
+    watches: list[Watch] = []
+    for number, round_ in enumerate(ROUNDS, start=1):
+        watch = play(stack, round_, reviewer, timetable, run_id=f"round-{number}-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+        timetable.add_round(watch)
+        watches.append(watch)
+    print(timetable)
+    is_promoted = any(watch.is_promoted for watch in watches)
+    if os.environ.get("DEMO_EXIT") == "yes":
+        return 0 if is_promoted else 1
+    print("\nAirflow and MLflow keep running for you to look around. Ctrl-C ends them.")
+    while True:
+        pause(stack, 1)
+
+
+def _backend() -> Backend | None:
+    wanted = os.environ.get("DEMO_BACKEND", "")
+    if wanted not in BACKENDS:
+        msg = f"DEMO_BACKEND={wanted} is neither docker nor process."
+        raise DemoError(msg)
+    return BACKENDS[wanted]
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Treat TERM and a closed terminal like Ctrl-C, so that every ``with`` block ends what it started."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
