@@ -7,20 +7,32 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.ht
 import enum
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from airflow_mlops.domain.serialization import Document
-from airflow_mlops.exceptions import JobOutputError
+from airflow_mlops.domain.serialization import Document, digest_of
+from airflow_mlops.exceptions import (
+    InvalidInputError,
+    JobFailedError,
+    JobOutOfDiskError,
+    JobOutOfMemoryError,
+    JobOutputError,
+    JobStoppedError,
+    JobTimeoutError,
+)
 
 BASE_DIR = "/opt/ml"
 """Root of the contract's paths in a container; elsewhere the job reads it from ``SAGEMAKER_BASE_DIR``."""
+CONFIG = "input/config"
 HYPERPARAMETERS = "input/config/hyperparameters.json"
 CHANNELS = "input/data"
 MODEL = "model"
+MLMODEL = "model/MLmodel"
+RESULTS = "output"
 OUTPUT = "output/data"
 METRICS = "output/data/metrics.json"
 METRIC_STEPS = "output/data/metrics.jsonl"
@@ -32,6 +44,8 @@ SCORE_CHANNEL = "score"
 
 LABEL_WORK_KEY = "airflow-mlops.work-key"
 """Label by which a retry finds the container that an earlier try started."""
+LABEL_FINGERPRINT = "airflow-mlops.job"
+"""Label that tells whether that container does the same job, or the Dag has changed since."""
 
 
 class JobCommand(enum.StrEnum):
@@ -58,20 +72,39 @@ class JobState(enum.StrEnum):
         return self is not JobState.RUNNING
 
 
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_FAILURE_CHARACTERS = 4096
+_EXIT_SIGKILL, _EXIT_SIGTERM, _EXIT_SIGXFSZ = 137, 143, 153
+_OUT_OF_MEMORY = re.compile(r"\bMemoryError\b|Cannot allocate memory|std::bad_alloc|Unable to allocate")
+_OUT_OF_DISK = re.compile(r"No space left on device|File too large|Disk quota exceeded|\bENOSPC\b|\bEFBIG\b")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLimits(Document):
-    """Hard limits of one job. ``process`` jobs honour the memory, process and time limits only."""
+    """Hard limits of one job. A process honours memory (of each process), scratch space and wall time only."""
 
     memory_mb: int = 4096
-    """Memory in MiB, swap included."""
+    """Memory in MiB, swap and the content of ``/tmp`` included."""
     cpus: float = 2.0
-    """CPUs, as a hard cap, not as relative shares."""
+    """CPUs, as a hard cap, not as relative shares. Numeric libraries are told to start as many threads."""
     processes: int = 512
     """Processes and threads."""
     scratch_mb: int = 2048
-    """Scratch space (``/tmp``) in MiB."""
+    """MiB of any one file that the job writes, of ``/tmp`` in all, and of ``model/`` and ``output/`` in all."""
     wall_seconds: float = 4 * 3600.0
     """Wall time in seconds from start to stop."""
+
+    def __post_init__(self) -> None:
+        for name in ("memory_mb", "cpus", "processes", "scratch_mb", "wall_seconds"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                msg = f"JobLimits.{name} is {value}, but must be a positive number: a job without limits is not run."
+                raise InvalidInputError(msg)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Scratch space in bytes."""
+        return self.scratch_mb * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +116,7 @@ class Job:
     command: JobCommand
     hyperparameters: Mapping[str, str]
     channels: Mapping[str, Path]
-    """Channel name to the folder whose Parquet files the job reads."""
+    """Channel name to the folder whose ``*.parquet`` files the job reads; nothing else in it is given to the job."""
     model: Path | None = None
     """A model directory to put at ``model/`` (for ``score``)."""
     image: str | None = None
@@ -95,6 +128,75 @@ class Job:
     """Docker network to join, or ``None`` for no network at all."""
     limits: JobLimits = field(default_factory=JobLimits)
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """Where it runs, in words."""
+        return f"in image {self.image}" if self.image else f"by program {' '.join(self.program)}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what it does. Values of the environment are left out: they may be secrets, and this is a label."""
+        return digest_of(
+            {
+                "command": self.command.value,
+                "image": self.image,
+                "program": list(self.program),
+                "hyperparameters": dict(self.hyperparameters),
+                "environment": sorted(self.environment),
+                "network": self.network,
+                "limits": self.limits.to_dict(),
+                "labels": dict(self.labels),
+                "inputs": {
+                    name: [file.name, file.stat().st_size]
+                    for name, file in self.input_files().items()
+                    if file.is_file()
+                },
+            }
+        )[:32]
+
+    def input_files(self) -> dict[str, Path]:
+        """Return the files to put below the job's root, by their relative names.
+
+        :raises InvalidInputError: when a channel has no Parquet file.
+        """
+        files: dict[str, Path] = {}
+        for channel, folder in self.channels.items():
+            parts = sorted(folder.glob("*.parquet"))
+            if not parts:
+                msg = f"The channel {channel!r} of the {self.command} job has no Parquet file in {folder}."
+                raise InvalidInputError(msg)
+            files |= {f"{CHANNELS}/{channel}/{part.name}": part for part in parts}
+        if self.model is not None:
+            files |= {
+                f"{MODEL}/{file.relative_to(self.model).as_posix()}": file
+                for file in sorted(self.model.rglob("*"))
+                if file.is_file()
+            }
+        return files
+
+    def input_folders(self) -> list[str]:
+        """Return the folders of the job's root, parents first, those that it writes to included."""
+        folders = {CONFIG, CHANNELS, MODEL, OUTPUT, *(str(Path(name).parent) for name in self.input_files())}
+        folders |= {str(parent) for folder in folders for parent in Path(folder).parents if parent.name}
+        return sorted(folders)
+
+    def hyperparameters_json(self) -> bytes:
+        """Return the content of ``hyperparameters.json``."""
+        return json.dumps(dict(self.hyperparameters), indent=2).encode()
+
+    def environment_at(self, root: str) -> dict[str, str]:
+        """Return the environment of the job whose tree lies at ``root``.
+
+        Numeric libraries start a thread for each CPU of the machine, whatever the job may use of them, unless told.
+        """
+        threads = str(max(1, math.ceil(self.limits.cpus)))
+        return {
+            "SAGEMAKER_BASE_DIR": root,
+            "PYTHONUNBUFFERED": "1",  # else the log comes in blocks, and its end not at all when the job is killed
+            **dict.fromkeys(_THREAD_VARIABLES, threads),
+            **self.environment,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +218,74 @@ class JobResult(Document):
     def seconds(self) -> float:
         """Wall time from start to end."""
         return (self.finished_at - self.started_at).total_seconds()
+
+
+def judge_end(*, exit_code: int, oom_killed: bool, timed_out: bool, reason: str) -> JobState:
+    """Return how a job ended.
+
+    :param exit_code: exit status, 128 and the signal's number when a signal ended it.
+    :param oom_killed: whether the kernel killed a process of it for its memory. That alone is no failure: a job may
+        survive the loss of a child.
+    :param timed_out: whether it reached its wall time limit; then its exit status says nothing.
+    :param reason: its own words, since a full disk is seen by the job alone.
+    """
+    if timed_out:
+        state = JobState.TIMED_OUT
+    elif exit_code == 0:
+        state = JobState.SUCCEEDED
+    elif oom_killed or _OUT_OF_MEMORY.search(reason):
+        state = JobState.OUT_OF_MEMORY
+    elif exit_code == _EXIT_SIGXFSZ or _OUT_OF_DISK.search(reason):
+        state = JobState.OUT_OF_DISK
+    elif exit_code in {_EXIT_SIGKILL, _EXIT_SIGTERM}:
+        state = JobState.STOPPED
+    else:
+        state = JobState.FAILED
+    return state
+
+
+def read_reason(output: Path, tail: Sequence[str], exit_code: int) -> str:
+    """Return why a collected job failed, in its own words: ``output/failure``, else the last lines of its log."""
+    file = output / FAILURE
+    if file.is_file():
+        with file.open(errors="replace") as text:
+            words = text.read(_FAILURE_CHARACTERS).strip()
+        if words:
+            return words
+    if tail:
+        return "\n".join(tail)
+    return f"it said nothing and ended with exit status {exit_code}"
+
+
+def require_success(job: Job, result: JobResult) -> None:
+    """Raise the error of the state in which a job ended, with the job's own reason and the remedy.
+
+    :raises JobError: for what a retry cannot cure.
+    :raises JobStoppedError: when it was stopped from outside.
+    """
+    if result.state is JobState.SUCCEEDED:
+        return
+    limits = job.limits
+    name = f"The {job.command} job {job.place}"
+    after = f"after {result.seconds:.0f} s"
+    kind, message = {
+        JobState.FAILED: (JobFailedError, f"{name} failed with exit status {result.exit_code} {after}."),
+        JobState.OUT_OF_MEMORY: (
+            JobOutOfMemoryError,
+            f"{name} ran out of memory {after}: it may use {limits.memory_mb} MiB, see limits.memory_mb.",
+        ),
+        JobState.OUT_OF_DISK: (
+            JobOutOfDiskError,
+            f"{name} ran out of disk space {after}: it may use {limits.scratch_mb} MiB, see limits.scratch_mb.",
+        ),
+        JobState.TIMED_OUT: (
+            JobTimeoutError,
+            f"{name} was stopped {after}: it may run {limits.wall_seconds:.0f} s, see limits.wall_seconds.",
+        ),
+        JobState.STOPPED: (JobStoppedError, f"{name} was stopped from outside {after}."),
+    }[result.state]
+    msg = f"{message} Its reason: {result.reason}"
+    raise kind(msg)
 
 
 class JobEngine(Protocol):

@@ -1,0 +1,67 @@
+"""What a job gives while it runs and when it ends, held within bounds: lines of its log, and files."""
+
+import codecs
+import collections
+import re
+from collections.abc import Callable
+
+from airflow_mlops.domain.job import JobLimits
+from airflow_mlops.exceptions import JobOutOfDiskError
+
+LOG_LINE_CHARACTERS = 4096
+LOG_TAIL_LINES = 20
+MAXIMUM_FILES = 10_000
+
+
+class LogLines:
+    """Turns chunks of bytes into lines of text as they come, and remembers the last ones.
+
+    Bytes that are not UTF-8 become ``�``. A carriage return ends a line too, or a progress bar would be one endless
+    line; for the same reason long lines are cut into pieces.
+    """
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._rest = ""
+        self._tail: collections.deque[str] = collections.deque(maxlen=LOG_TAIL_LINES)
+
+    @property
+    def tail(self) -> list[str]:
+        """The last lines."""
+        return list(self._tail)
+
+    def feed(self, chunk: bytes, *, is_last: bool = False) -> None:
+        """Take the next bytes."""
+        *lines, self._rest = re.split(r"[\r\n]", self._rest + self._decoder.decode(chunk, is_last))
+        while len(self._rest) > LOG_LINE_CHARACTERS or (is_last and self._rest):
+            lines.append(self._rest[:LOG_LINE_CHARACTERS])
+            self._rest = self._rest[LOG_LINE_CHARACTERS:]
+        for line in lines:
+            for start in range(0, len(line), LOG_LINE_CHARACTERS):
+                self._emit(line[start : start + LOG_LINE_CHARACTERS])
+
+    def _emit(self, line: str) -> None:
+        if line.strip():
+            self._tail.append(line)
+            self._log(line)
+
+
+class OutputBudget:
+    """Counts what is collected from a job, so that a job cannot fill the worker's disk."""
+
+    def __init__(self, limits: JobLimits) -> None:
+        self._limits = limits
+        self._bytes = 0
+        self._files = 0
+
+    def take(self, size: int) -> None:
+        """Count one file.
+
+        :raises JobOutOfDiskError: when this one is too much.
+        """
+        self._bytes += size
+        self._files += 1
+        if self._bytes > self._limits.scratch_bytes or self._files > MAXIMUM_FILES:
+            msg = f"model/ and output/ hold more than {self._limits.scratch_mb} MiB or {MAXIMUM_FILES} files."
+            raise JobOutOfDiskError(msg)

@@ -1,0 +1,211 @@
+"""Jobs as child processes of the worker, over a private copy of the same tree: the embedded default.
+
+A process is limited less than a container: memory counts for each process of the job, and nothing keeps it from the
+network or from what the worker's user may read. Only the worker's environment is kept from it.
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from airflow_mlops.domain.collection import LogLines, OutputBudget
+from airflow_mlops.domain.job import (
+    HYPERPARAMETERS,
+    MODEL,
+    RESULTS,
+    Job,
+    JobLimits,
+    JobResult,
+    JobState,
+    judge_end,
+    read_reason,
+)
+from airflow_mlops.domain.polling import WallLimit, follow
+from airflow_mlops.exceptions import InvalidInputError, JobOutOfDiskError, JobOutputError
+
+_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+"""What a job sees of the worker's environment: enough to run, and no secret."""
+_LAUNCHER = Path(__file__).with_name("process_launcher.py")
+_CHUNK_BYTES = 64 * 1024
+_LOG_SECONDS = 5.0  # for the rest of the log, once the job has ended
+_SIGNALLED = 128  # a shell's exit status for a process that a signal ended is this and the signal's number
+
+
+def default_root() -> Path:
+    """Return the folder that this user's jobs run in, below the folder for temporary files."""
+    return Path(tempfile.gettempdir()) / f"airflow-mlops-jobs-{os.getuid()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessEngine:
+    """Runs jobs on this machine.
+
+    A process dies with its worker, so a retry finds nothing to attach to: it clears what is left and starts anew.
+
+    :param root: folder for one tree a job. Nobody else may own it.
+    """
+
+    root: Path = field(default_factory=default_root)
+    grace_seconds: float = 30.0
+    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False, repr=False)
+
+    def run(self, job: Job, output: Path, log: Callable[[str], None]) -> JobResult:
+        """Run ``job``, and move ``model/`` and ``output/`` into ``output``.
+
+        :raises InvalidInputError: when there is no such program.
+        :raises JobOutputError: when the job left what must not be collected, such as a link.
+        """
+        command = [*_program(job), job.command.value]
+        self.remove(job.work_key)
+        tree = self.root / job.work_key
+        self._prepare(tree, job)
+        lines = LogLines(log)
+        started_at = datetime.now(UTC)
+        exit_code, timed_out = self._execute(job, command, tree, lines)
+        finished_at = datetime.now(UTC)
+        problem = _collect(tree, output, job.limits, with_model=exit_code == 0 and not timed_out)
+        reason = read_reason(output, lines.tail, exit_code)
+        # Without a container, the kernel does not say whom it killed for memory; little else sends this signal.
+        oom_killed = exit_code == _SIGNALLED + signal.SIGKILL and job.work_key in self._running
+        end = judge_end(exit_code=exit_code, oom_killed=oom_killed, timed_out=timed_out, reason=reason)
+        self._running.pop(job.work_key, None)
+        if end is JobState.SUCCEEDED:
+            end, reason = (JobState.OUT_OF_DISK, problem) if problem else (end, "")
+        return JobResult(
+            state=end,
+            exit_code=exit_code,
+            reason=reason,
+            image_digest=None,
+            code_version=None,
+            started_at=started_at,
+            finished_at=finished_at,
+        )
+
+    def remove(self, work_key: str) -> None:
+        """End the job of this key if it runs, and remove its tree. Does nothing when there is none."""
+        process = self._running.pop(work_key, None)
+        if process is not None:
+            _signal(process, signal.SIGKILL)
+        shutil.rmtree(self.root / work_key, ignore_errors=True)
+
+    def _prepare(self, tree: Path, job: Job) -> None:
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.root.is_symlink() or self.root.stat().st_uid != os.getuid():
+            msg = f"{self.root} belongs to somebody else, who could change what jobs read. Remove it."
+            raise InvalidInputError(msg)
+        for folder in (*job.input_folders(), "tmp"):
+            (tree / folder).mkdir(parents=True, exist_ok=True)
+        (tree / HYPERPARAMETERS).write_bytes(job.hyperparameters_json())
+        for name, file in job.input_files().items():
+            shutil.copyfile(file, tree / name)
+
+    def _execute(self, job: Job, command: list[str], tree: Path, lines: LogLines) -> tuple[int, bool]:
+        """Return the exit status as a shell gives it, and whether the wall time limit ended the job."""
+        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environment |= {"HOME": str(tree), "TMPDIR": str(tree / "tmp"), **job.environment_at(str(tree))}
+        limits = [str(os.getpid()), str(job.limits.memory_mb * 2**20), str(job.limits.scratch_bytes)]
+        process = subprocess.Popen(  # noqa: S603 - the program that the Dag's author named
+            [sys.executable, "-I", "-S", str(_LAUNCHER), *limits, *command],
+            cwd=tree,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that a signal reaches all that it starts, and not the worker
+        )
+        self._running[job.work_key] = process
+        ended = threading.Event()
+        reader = threading.Thread(target=_read_log, args=(process, lines), name="job-log", daemon=True)
+        waiter = threading.Thread(target=_wait, args=(process, ended), name="job-wait", daemon=True)
+        start = time.monotonic()
+        try:
+            reader.start()
+            waiter.start()
+            timed_out = follow(
+                WallLimit(wall_seconds=job.limits.wall_seconds, grace_seconds=self.grace_seconds),
+                elapsed=lambda: time.monotonic() - start,
+                wait=ended.wait,
+                stop=lambda: _signal(process, signal.SIGTERM),
+                kill=lambda: _signal(process, signal.SIGKILL),
+            )
+        finally:
+            _signal(process, signal.SIGKILL)  # what it left running, or all of it when the worker was interrupted
+            waiter.join()
+            reader.join(_LOG_SECONDS)
+        return (process.returncode if process.returncode >= 0 else _SIGNALLED - process.returncode), timed_out
+
+
+def _program(job: Job) -> list[str]:
+    """Return the program with absolute paths, since it runs in a folder of its own.
+
+    :raises InvalidInputError: when there is none.
+    """
+    if not job.program:
+        msg = "A process job needs a program, such as (sys.executable, '/opt/trainer/train.py')."
+        raise InvalidInputError(msg)
+    found = shutil.which(job.program[0])
+    if found is None:
+        msg = f"There is no program {job.program[0]!r} on this worker. Install it, or give its absolute path."
+        raise InvalidInputError(msg)
+    arguments = []
+    for argument in job.program[1:]:
+        path = Path(argument)
+        if path.suffix == ".py" and not path.is_file():
+            msg = f"There is no script {path.absolute()} on this worker. Give its absolute path."
+            raise InvalidInputError(msg)
+        arguments.append(str(path.absolute()) if path.exists() else argument)
+    return [str(Path(found).absolute()), *arguments]
+
+
+def _wait(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
+    process.wait()
+    ended.set()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # It has just ended.
+        os.killpg(process.pid, number)
+
+
+def _read_log(process: subprocess.Popen[bytes], lines: LogLines) -> None:
+    """Pass on the log to its end, which comes when the last process that holds it has ended."""
+    with cast("io.BufferedReader", process.stdout) as log:  # Popen was told to make a pipe
+        while chunk := log.read1(_CHUNK_BYTES):
+            lines.feed(chunk)
+    lines.feed(b"", is_last=True)
+
+
+def _collect(tree: Path, output: Path, limits: JobLimits, *, with_model: bool) -> str:
+    """Move what the job left, and return what was too much of it, if anything. Of a failed job, the model is of no use.
+
+    :raises JobOutputError: when it holds anything but plain files and folders.
+    """
+    budget = OutputBudget(limits)
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        for folder in (RESULTS, MODEL) if with_model else (RESULTS,):
+            for path in (tree / folder).rglob("*"):
+                is_plain = not path.is_symlink() and (path.is_file() or path.is_dir())
+                if not is_plain:
+                    name = path.relative_to(tree)
+                    msg = f"The job left {name}, which is a link or a device. Leave plain files and folders only."
+                    raise JobOutputError(msg)
+                if path.is_file():
+                    budget.take(path.stat().st_size)
+            if (tree / folder).is_dir():
+                shutil.move(tree / folder, output / folder)
+    except JobOutOfDiskError as error:
+        return str(error)
+    return ""
