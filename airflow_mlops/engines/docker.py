@@ -7,22 +7,18 @@ size, and no more than that is collected.
 """
 
 import contextlib
-import functools
-import io
 import os
-import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops.domain.collection import LogLines, OutputBudget
 from airflow_mlops.domain.job import (
     BASE_DIR,
-    HYPERPARAMETERS,
     LABEL_FINGERPRINT,
     LABEL_WORK_KEY,
     MODEL,
@@ -35,17 +31,16 @@ from airflow_mlops.domain.job import (
     read_reason,
 )
 from airflow_mlops.domain.polling import WallLimit, follow
+from airflow_mlops.engines.archive import CHUNK_BYTES, pack, unpack
 from airflow_mlops.exceptions import (
     DockerUnavailableError,
     ImageNotFoundError,
     InvalidInputError,
     JobOutOfDiskError,
-    JobOutputError,
     TransientError,
 )
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
     from docker import DockerClient
     from docker.errors import APIError
     from docker.models.containers import Container
@@ -54,8 +49,8 @@ if TYPE_CHECKING:
 REVISION_LABEL = "org.opencontainers.image.revision"
 
 _USER = 1000
-_CHUNK_BYTES = 64 * 1024
 _LOG_SECONDS = 10.0  # for the rest of the log, once the job has ended
+_NOT_FOUND = 404
 _CONFLICT = 409
 
 
@@ -154,7 +149,7 @@ class DockerEngine:
             msg = f"Another try of work {job.work_key} is starting its job on {self.address} at this moment."
             raise TransientError(msg) from error
         try:
-            container.put_archive(BASE_DIR, _pack(job))
+            container.put_archive(BASE_DIR, pack(job, owner=_USER))
             container.start()
         except BaseException:
             with contextlib.suppress(Exception):  # The first error says more.
@@ -309,7 +304,7 @@ def _remove(container: "Container") -> None:
     try:
         container.remove(force=True, v=True)
     except APIError as error:
-        is_gone_or_going = error.status_code == 404 or "already in progress" in str(error)  # noqa: PLR2004 - not found
+        is_gone_or_going = error.status_code == _NOT_FOUND or "already in progress" in str(error)
         if not is_gone_or_going:
             raise
 
@@ -359,9 +354,9 @@ def _collect(
     budget = OutputBudget(limits)
     problem = ""
     try:
-        _unpack(container, RESULTS, output, budget)
+        _fetch(container, RESULTS, output, budget)
         if exit_code == 0 and not timed_out:
-            _unpack(container, MODEL, output, budget)
+            _fetch(container, MODEL, output, budget)
     except JobOutOfDiskError as error:
         problem = str(error)
     reason = read_reason(output, tail, exit_code)
@@ -379,87 +374,18 @@ def _collect(
     )
 
 
-def _pack(job: Job) -> Iterator[bytes]:
-    """Yield a tar stream of the job's tree, without ever holding a whole file."""
-    for folder in (".", *job.input_folders()):
-        yield _header(f"{folder}/", 0, tarfile.DIRTYPE, 0o755)
-    settings = job.hyperparameters_json()
-    yield _header(HYPERPARAMETERS, len(settings), tarfile.REGTYPE, 0o644)
-    yield from _padded([settings], len(settings))
-    for name, path in job.input_files().items():
-        size = path.stat().st_size
-        yield _header(name, size, tarfile.REGTYPE, 0o644)
-        with path.open("rb") as file:
-            yield from _padded(iter(functools.partial(file.read, _CHUNK_BYTES), b""), size)
-    yield b"\0" * (2 * tarfile.BLOCKSIZE)
-
-
-def _header(name: str, size: int, kind: bytes, mode: int) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size, member.type, member.mode = size, kind, mode
-    member.uid = member.gid = _USER
-    return member.tobuf(tarfile.PAX_FORMAT)
-
-
-def _padded(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
-    sent = 0
-    for chunk in chunks:
-        sent += len(chunk)
-        yield chunk
-    if sent != size:
-        msg = f"A file had {size} bytes, and {sent} when it was copied to the job. Do not write into a snapshot."
-        raise InvalidInputError(msg)
-    yield b"\0" * (-size % tarfile.BLOCKSIZE)
-
-
-def _unpack(container: "Container", folder: str, output: Path, budget: OutputBudget) -> None:
-    """Copy a folder out of the container. What it holds is not to be trusted: plain files and folders only."""
+def _fetch(container: "Container", folder: str, output: Path, budget: OutputBudget) -> None:
+    """Copy a folder out of the container, if the job has not removed it."""
     from docker.errors import APIError
 
     try:
-        chunks, _ = container.get_archive(f"{BASE_DIR}/{folder}", chunk_size=_CHUNK_BYTES)
+        chunks, _ = container.get_archive(f"{BASE_DIR}/{folder}", chunk_size=CHUNK_BYTES)
     except APIError as error:
-        if error.status_code == 404 and "path" in str(error):  # noqa: PLR2004 - not found; the job removed the folder
+        is_path_missing = error.status_code == _NOT_FOUND and "No such container" not in str(error)
+        if is_path_missing:
             return
         raise
-    output.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BufferedReader(_Chunks(chunks)), mode="r|") as archive:
-        for member in archive:
-            if not (member.isfile() or member.isdir()):
-                msg = f"The job left {member.name}, which is a link or a device. Leave plain files and folders only."
-                raise JobOutputError(msg)
-            if PurePosixPath(member.name).is_absolute():
-                msg = f"The job left {member.name}, which is outside of its folder."
-                raise JobOutputError(msg)
-            if member.isfile():
-                budget.take(member.size)
-            try:
-                archive.extract(member, output, filter="data")
-            except tarfile.FilterError as error:
-                msg = f"The job left {member.name}, which is outside of its folder."
-                raise JobOutputError(msg) from error
-
-
-class _Chunks(io.RawIOBase):
-    """A stream of bytes over chunks of them."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        view = memoryview(buffer)
-        while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return 0
-            self._rest = chunk
-        size = min(len(view), len(self._rest))
-        view[:size], self._rest = self._rest[:size], self._rest[size:]
-        return size
+    unpack(chunks, output, budget)
 
 
 def _time(text: str) -> datetime:

@@ -1,0 +1,95 @@
+"""Tar streams, as Docker takes and gives them: written and read in pieces, so that no file is ever held whole."""
+
+import functools
+import io
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from airflow_mlops.domain.collection import OutputBudget
+from airflow_mlops.domain.job import HYPERPARAMETERS, Job
+from airflow_mlops.exceptions import InvalidInputError, JobOutputError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+CHUNK_BYTES = 64 * 1024
+
+
+def pack(job: Job, *, owner: int) -> Iterator[bytes]:
+    """Yield a tar stream of the job's tree that belongs to user ``owner``."""
+    for folder in (".", *job.input_folders()):
+        yield _header(f"{folder}/", 0, owner, is_folder=True)
+    settings = job.hyperparameters_json()
+    yield _header(HYPERPARAMETERS, len(settings), owner)
+    yield from _padded([settings], len(settings))
+    for name, path in job.input_files().items():
+        size = path.stat().st_size
+        yield _header(name, size, owner)
+        with path.open("rb") as file:
+            yield from _padded(iter(functools.partial(file.read, CHUNK_BYTES), b""), size)
+    yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def unpack(chunks: Iterator[bytes], output: Path, budget: OutputBudget) -> None:
+    """Write the files of a tar stream below ``output``. What it holds is not to be trusted.
+
+    :raises JobOutputError: when it holds anything but plain files and folders below its own.
+    :raises JobOutOfDiskError: when it holds too much.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(fileobj=io.BufferedReader(_Chunks(chunks)), mode="r|") as archive:
+        for member in archive:
+            if not (member.isfile() or member.isdir()):
+                msg = f"The job left {member.name}, which is a link or a device. Leave plain files and folders only."
+                raise JobOutputError(msg)
+            if PurePosixPath(member.name).is_absolute():
+                msg = f"The job left {member.name}, which is outside of its folder."
+                raise JobOutputError(msg)
+            budget.take(member.size if member.isfile() else 0)
+            try:
+                archive.extract(member, output, filter="data")
+            except tarfile.FilterError as error:
+                msg = f"The job left {member.name}, which is outside of its folder."
+                raise JobOutputError(msg) from error
+
+
+def _header(name: str, size: int, owner: int, *, is_folder: bool = False) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.uid, member.gid = size, owner, owner
+    member.type, member.mode = (tarfile.DIRTYPE, 0o755) if is_folder else (tarfile.REGTYPE, 0o644)
+    return member.tobuf(tarfile.PAX_FORMAT)
+
+
+def _padded(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    sent = 0
+    for chunk in chunks:
+        sent += len(chunk)
+        yield chunk
+    if sent != size:
+        msg = f"A file had {size} bytes, and {sent} when it was copied to the job. Do not write into a snapshot."
+        raise InvalidInputError(msg)
+    yield b"\0" * (-size % tarfile.BLOCKSIZE)
+
+
+class _Chunks(io.RawIOBase):
+    """A stream of bytes over chunks of them."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer)
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return 0
+            self._rest = chunk
+        size = min(len(view), len(self._rest))
+        view[:size], self._rest = self._rest[:size], self._rest[size:]
+        return size
