@@ -70,6 +70,12 @@ class MetricComparison(Document):
     difference: Estimate | None = None
     """Candidate minus champion, from the same bootstrap samples of both (paired)."""
 
+    def __str__(self) -> str:
+        """Return the values in a line, for logs."""
+        against = f" against {self.champion.value:.4f}" if self.champion else ""
+        interval = f"[{self.candidate.low:.4f}, {self.candidate.high:.4f}]"
+        return f"{self.metric} {self.candidate.value:.4f} {interval}{against}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedModel(Document):

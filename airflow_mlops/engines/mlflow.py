@@ -162,6 +162,13 @@ class MlflowEngine:
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
             return LoggedModel(model_id=model.model_id, uri=model.model_uri, digest=digest)
 
+    def has_signature(self, source: str) -> bool:
+        """Whether the ``MLmodel`` file of a model says what goes in and what comes out. Nothing is unpickled."""
+        from mlflow.models import get_model_info
+
+        with self._client():
+            return get_model_info(source).signature is not None
+
     # Registry --------------------------------------------------------------------------------------------------------
 
     def register(

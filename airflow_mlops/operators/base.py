@@ -1,5 +1,6 @@
 """What every operator of this package shares: which errors a retry can cure, and the key of its work."""
 
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context, ExceptionRetryPolicy, RetryAction, RetryRule
@@ -18,11 +19,14 @@ class MlopsOperator(BaseOperator):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault(
-            "retry_policy",
-            ExceptionRetryPolicy(rules=[RetryRule(exception=PermanentError, action=RetryAction.FAIL)]),
-        )
+        permanent_errors_fail(kwargs)
         super().__init__(**kwargs)
+
+
+def permanent_errors_fail(kwargs: dict[str, Any]) -> None:
+    """Set the retry policy of an operator's keyword arguments, unless its author gave one."""
+    rule = RetryRule(exception=PermanentError, action=RetryAction.FAIL)
+    kwargs.setdefault("retry_policy", ExceptionRetryPolicy(rules=[rule]))
 
 
 def work_key_of(context: Context) -> WorkKey:
@@ -36,3 +40,8 @@ def work_key_of(context: Context) -> WorkKey:
 def report_folder(context: Context) -> Storage:
     """Return the running task's folder in the artifact store: ``reports/<dag>/<run>/<task>``."""
     return artifact_store() / f"reports/{work_key_of(context).path}"
+
+
+def dag_file(path: str, context: Context) -> Path:
+    """Return a file that an author named: absolute, or relative to the Dag's folder."""
+    return Path(context["dag"].folder) / path
