@@ -21,7 +21,7 @@ VALIDATION_SHARE = 0.1
 PATIENCE = 15  # Boosting stops after this many steps without a better validation loss.
 STEPS_A_REPORT = 20  # Rebinning the rows once a report costs about half as much as the 20 steps themselves.
 MOST_CATEGORIES = 250  # The trees have 255 bins a column; rarer categories share one.
-MOST_CLASSES = 100
+MOST_CLASSES = 50  # More different values than that are an amount.
 EXAMPLE_ROWS = 5
 
 
@@ -75,6 +75,7 @@ def train(job: Job) -> None:
     table = read_channel(job, CHANNEL, list(dict.fromkeys([*settings.features, settings.target, *time])))
     frame, target = _features(table, settings), _target(table, settings)
     learning, held_out = _split(table, settings)
+    _require_values(frame.iloc[learning])
     job.log(f"Training on {learning.size} rows, validating on {held_out.size}, {len(settings.features)} features")
 
     encoder = _encoder(frame)
@@ -136,7 +137,7 @@ def _target(table: pa.Table, settings: Settings) -> NDArray[Any]:
         return numbers
     classes = values.nunique()
     if classes < 2:  # noqa: PLR2004 - a choice needs two.
-        message = f"Column {name!r} (the target) has only the value {values.iloc[0]!r}; a classifier needs two or more"
+        message = f"Column {name!r} (the target) has only the value {values.iloc[0]}; a classifier needs two or more"
         raise JobError(message)
     if classes > MOST_CLASSES:
         message = f"Column {name!r} (the target) has {classes} different values; for an amount, set task=regression"
@@ -165,6 +166,14 @@ def _split(table: pa.Table, settings: Settings) -> tuple[NDArray[np.int64], NDAr
         order = pc.sort_indices(moments).to_numpy().astype(np.int64)  # Stable: equal times keep their order.
     # Rows stay in their own order within a part, so that a fit does not depend on how the parts were drawn.
     return np.sort(order[:-held_out_count]), np.sort(order[-held_out_count:])
+
+
+def _require_values(frame: pd.DataFrame) -> None:
+    """Refuse a feature that is empty: the trees cannot bin it, and a model that names it would promise to use it."""
+    for name in frame.columns:
+        if frame[name].isna().all():
+            message = f"Column {name!r} (of features) is empty in the rows to learn from; leave it out of the features"
+            raise JobError(message)
 
 
 def _require_classes(known: Fold, unseen: Fold, settings: Settings) -> None:

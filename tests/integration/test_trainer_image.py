@@ -1,0 +1,194 @@
+"""The trainer image, as an engine runs it: no network, no root, nothing writable but its own volume."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from demo.flights import write_months
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+    CreateJob = Callable[[str, Mapping[str, bytes]], Container]
+
+pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.usefixtures("docker_engine")]
+
+SCRIPT = Path(__file__).parents[2] / "docker" / "build-trainer.sh"
+TAG = "airflow-mlops/trainer:test"
+USER = 1000
+HYPERPARAMETERS = {
+    "target": "late",
+    "features": "carrier,origin,dest,distance,hour,weekday,temp,wind_gust,pressure",
+    "time_column": "scheduled_departure",
+    "max_iterations": "20",
+}
+
+
+def build(tag: str = TAG) -> str:
+    """Run the script and return what it says."""
+    environment = {"PYTHON": sys.executable} | os.environ
+    finished = subprocess.run([SCRIPT, tag], env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+@pytest.fixture(scope="module")
+def image(docker_engine: None) -> str:
+    build()
+    return TAG
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_months(tmp_path_factory.mktemp("months"))
+
+
+@pytest.fixture
+def engine(docker_engine: None) -> Iterator["DockerClient"]:
+    import docker
+
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def create_job(engine: "DockerClient", image: str) -> Iterator["CreateJob"]:
+    """Create a container with files in `/opt/ml`, not started. It is removed with its volume."""
+    created: list[Container] = []
+
+    def create(command: str, files: Mapping[str, bytes]) -> "Container":
+        container = engine.containers.create(
+            image,
+            command,
+            network_mode="none",
+            user=str(USER),
+            read_only=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            mem_limit="1g",
+            pids_limit=128,
+        )
+        created.append(container)
+        # Copying into a container with a read-only root works in its volume, and nowhere else.
+        assert container.put_archive("/opt/ml", pack(files))
+        return container
+
+    yield create
+    for container in created:
+        container.remove(v=True, force=True)
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """Pack files and their folders as the user of the job owns them."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        folders = {str(folder): None for name in files for folder in reversed(Path(name).parents[:-1])}
+        for folder in folders:
+            member = tarfile.TarInfo(folder)
+            member.type, member.mode, member.uid, member.gid = tarfile.DIRTYPE, 0o755, USER, USER
+            archive.addfile(member)
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.uid, member.gid = len(content), USER, USER
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def run(container: "Container") -> int:
+    container.start()
+    status: int = container.wait(timeout=120)["StatusCode"]
+    sys.stdout.write(container.logs().decode())
+    return status
+
+
+def take(container: "Container", path: str) -> dict[str, bytes]:
+    """Copy a file or folder out of a container, and return the files by their names in the archive."""
+    blocks, _ = container.get_archive(path)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(blocks))) as archive:
+        members = [member for member in archive if member.isfile()]
+        return {member.name: content.read() for member in members if (content := archive.extractfile(member))}
+
+
+def test_model_that_one_container_trains_is_scored_in_another(create_job: "CreateJob", months: list[Path]) -> None:
+    import pandas as pd
+    from sklearn.metrics import roc_auc_score
+
+    training = create_job(
+        "train",
+        {
+            "input/config/hyperparameters.json": json.dumps(HYPERPARAMETERS).encode(),
+            "input/data/train/01.parquet": months[0].read_bytes(),
+            "input/data/train/02.parquet": months[1].read_bytes(),
+        },
+    )
+    assert run(training) == 0
+    metrics = json.loads(take(training, "/opt/ml/output/data/metrics.json")["metrics.json"])
+    assert metrics["train_rows"] + metrics["validation_rows"] == 26_398 + 23_611
+    model = take(training, "/opt/ml/model")
+    assert "model/MLmodel" in model
+
+    scoring = create_job("score", model | {"input/data/score/03.parquet": months[2].read_bytes()})
+    assert run(scoring) == 0
+    scored = take(scoring, "/opt/ml/output/data/predictions.parquet")
+    predictions = pd.read_parquet(io.BytesIO(scored["predictions.parquet"]))
+    march = pd.read_parquet(months[2])
+    assert len(predictions) == len(march)
+    assert 0.65 < roc_auc_score(march["late"], predictions["probability"]) < 0.75
+
+
+def test_failure_leaves_its_reason(create_job: "CreateJob") -> None:
+    container = create_job("train", {"input/config/hyperparameters.json": b'{"learning_rate": "fast"}'})
+    assert run(container) == 1
+    reason = take(container, "/opt/ml/output/failure")["failure"].decode()
+    assert reason == "Hyperparameter 'target': required, but not given\n"
+
+
+def test_job_that_runs_ends_when_it_is_stopped(create_job: "CreateJob", months: list[Path]) -> None:
+    slow = HYPERPARAMETERS | {"max_iterations": "100000", "learning_rate": "0.0001"}
+    container = create_job(
+        "train",
+        {
+            "input/config/hyperparameters.json": json.dumps(slow).encode(),
+            "input/data/train/01.parquet": months[0].read_bytes(),
+        },
+    )
+    container.start()
+    # A stream of the log that is left early keeps its socket open, hence the polling.
+    while b"step=0 " not in container.logs():
+        container.reload()
+        assert container.status == "running"
+        time.sleep(0.2)
+    container.stop(timeout=60)
+    assert container.wait()["StatusCode"] == 1
+    assert b"asked to stop" in take(container, "/opt/ml/output/failure")["failure"]
+
+
+def test_image_runs_as_an_unprivileged_user_by_itself(engine: "DockerClient", image: str) -> None:
+    configuration = engine.images.get(image).attrs["Config"]
+    assert configuration["User"] == f"{USER}:{USER}"
+    assert configuration["Entrypoint"] == ["python3", "/app"]
+    assert list(configuration["Volumes"]) == ["/opt/ml"]
+
+
+def test_second_build_of_the_same_files_keeps_the_image(engine: "DockerClient", image: str) -> None:
+    before = engine.images.get(image).id
+    assert "is up to date" in build()
+    assert engine.images.get(image).id == before
+
+
+def test_build_without_an_engine_says_so(tmp_path: Path) -> None:
+    environment = os.environ | {"DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"}
+    finished = subprocess.run([SCRIPT, TAG], env=environment, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert f"no Docker engine answers at unix://{tmp_path}/nothing.sock" in finished.stderr
