@@ -148,24 +148,19 @@ class ProcessEngine:
 
 
 def _program(job: Job) -> list[str]:
-    """Return the program with absolute paths, since it runs in a folder of its own.
+    """Return the program with the path at which it is found.
 
     :raises InvalidInputError: when there is none.
     """
     if not job.program:
-        msg = "A process job needs a program, such as (sys.executable, '/opt/trainer/train.py')."
+        msg = "A process job needs a program, such as ('python', '/opt/trainer/train.py')."
         raise InvalidInputError(msg)
-    found = shutil.which(job.program[0])
+    name, *arguments = job.program
+    # A worker may be started by the path of its interpreter, and then another "python", or none, is on PATH.
+    found = sys.executable if name == "python" else shutil.which(name)
     if found is None:
-        msg = f"There is no program {job.program[0]!r} on this worker. Install it, or give its absolute path."
+        msg = f"There is no program {name!r} on this worker. Install it, or give its absolute path."
         raise InvalidInputError(msg)
-    arguments = []
-    for argument in job.program[1:]:
-        path = Path(argument)
-        if path.suffix == ".py" and not path.is_file():
-            msg = f"There is no script {path.absolute()} on this worker. Give its absolute path."
-            raise InvalidInputError(msg)
-        arguments.append(str(path.absolute()) if path.exists() else argument)
     return [str(Path(found).absolute()), *arguments]
 
 

@@ -22,7 +22,7 @@ class DockerHostHook(BaseHook):
     conn_name_attr = "docker_conn_id"
     default_conn_name = "docker_host_default"
     conn_type = "docker_host"
-    hook_name = "Docker host"
+    hook_name = "Docker Host"
 
     def __init__(self, docker_conn_id: str | None = None) -> None:
         super().__init__()

@@ -1,13 +1,19 @@
-"""What operators that run jobs share: the rows of a snapshot on the worker's own disk."""
+"""What operators that run jobs share: what they hand to a job, in the form that engines take."""
 
 import contextlib
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Context
 
 from airflow_mlops.domain.dataset import Snapshot, SnapshotManifest
-from airflow_mlops.exceptions import DatasetError
+from airflow_mlops.domain.job import JobLimits
+from airflow_mlops.exceptions import DatasetError, InvalidInputError
 from airflow_mlops.hooks.storage import open_storage
+from airflow_mlops.operators.base import dag_file
 
 
 @contextlib.contextmanager
@@ -41,3 +47,39 @@ def _manifest(snapshot: Snapshot) -> SnapshotManifest:
         )
         raise DatasetError(msg)
     return manifest
+
+
+def job_limits(limits: JobLimits | Mapping[str, Any] | None) -> JobLimits:
+    """Return the limits that an author gave in any of the allowed forms, or the defaults.
+
+    :raises InvalidInputError: naming the key that is unknown or of the wrong type.
+    """
+    if limits is None:
+        return JobLimits()
+    return limits if isinstance(limits, JobLimits) else JobLimits.from_dict(limits)
+
+
+def job_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return hyperparameters as the texts that a job gets: texts as they are, others as JSON, ``None`` not at all."""
+    return {
+        str(name): value if isinstance(value, str) else json.dumps(value)
+        for name, value in hyperparameters.items()
+        if value is not None
+    }
+
+
+def local_program(program: Sequence[str], context: Context) -> tuple[str, ...]:
+    """Return the program of a process job, its arguments that name files in or near the Dag's folder made absolute.
+
+    :raises InvalidInputError: when an argument that can only be a file is none.
+    """
+    return tuple(_argument(argument, context) for argument in program)
+
+
+def _argument(argument: str, context: Context) -> str:
+    path = dag_file(argument, context)
+    is_path = argument.startswith(("/", "./", "../")) or (argument.endswith(".py") and not argument.startswith("-"))
+    if is_path and not path.exists():
+        msg = f"The program names {path}, which is not on this worker. Give a path relative to the Dag's file."
+        raise InvalidInputError(msg)
+    return str(path.resolve()) if is_path else argument

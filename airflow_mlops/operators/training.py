@@ -1,0 +1,339 @@
+"""Train a model in a container or a process by the job contract, and log what it did to MLflow."""
+
+import contextlib
+import tempfile
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from airflow.sdk import Context
+
+from airflow_mlops.domain.dataset import Snapshot
+from airflow_mlops.domain.job import (
+    MLMODEL,
+    MODEL,
+    TRAIN_CHANNEL,
+    Job,
+    JobCommand,
+    JobEngine,
+    JobLimits,
+    JobResult,
+    JobState,
+    read_metric_steps,
+    read_metrics,
+    require_success,
+)
+from airflow_mlops.domain.registry import (
+    TAG_BACKEND,
+    TAG_CODE_VERSION,
+    TAG_DAG_ID,
+    TAG_DAG_RUN_ID,
+    TAG_DATASET_DIGEST,
+    TAG_DATASET_NAME,
+    TAG_DATASET_URI,
+    TAG_FAILURE,
+    TAG_IMAGE,
+    TAG_IMAGE_DIGEST,
+    TAG_TASK_ID,
+)
+from airflow_mlops.domain.training import Backend, TrainingResult
+from airflow_mlops.engines.mlflow import MlflowEngine, RunRef
+from airflow_mlops.engines.process import ProcessEngine
+from airflow_mlops.exceptions import (
+    JobOutputError,
+    JobStoppedError,
+    MlflowUnavailableError,
+    MlopsError,
+    PermanentError,
+)
+from airflow_mlops.hooks.docker import DockerHostHook
+from airflow_mlops.hooks.mlflow import MlflowHook
+from airflow_mlops.links.mlflow import MlflowRunLink
+from airflow_mlops.operators.base import MlopsOperator, work_key_of
+from airflow_mlops.operators.jobs import job_hyperparameters, job_limits, local_channel, local_program
+
+_TAG_CHARACTERS = 5000  # MLflow's limit of a tag's value
+
+
+class TrainModelOperator(MlopsOperator):
+    """Base of the training operators: run the job contract's ``train`` command, and log it as an MLflow run.
+
+    A retry attaches to the job that an earlier try left running or finished, and trains anew where that one failed.
+    The run of a failed try ends as FAILED, with what there is of it and the reason as a tag. Returns a
+    :class:`~airflow_mlops.domain.training.TrainingResult` as a dict.
+
+    :param dataset: the snapshot to train on, as ``DatasetSnapshotOperator`` returns it (templated).
+    :param experiment_name: MLflow experiment, made if it does not exist (templated).
+    :param hyperparameters: given to the job as texts, anything but a text as JSON; ``None`` values are left out
+        (templated).
+    :param environment: environment variables of the job, which has none of the worker's (templated).
+    :param limits: hard limits of memory, CPUs, processes, scratch space and time.
+    :param code_version: version of the training code; default is the image's label
+        ``org.opencontainers.image.revision``, else the version of the Dag bundle (templated).
+    :param run_name: name of the MLflow run (templated).
+    :param mlflow_conn_id: the MLflow connection.
+
+    :raises JobError: with the job's own reason, when it failed, hit a limit or left no usable model or metrics.
+    :raises JobStoppedError: when it was stopped from outside.
+    """
+
+    template_fields: Sequence[str] = (
+        "dataset",
+        "experiment_name",
+        "hyperparameters",
+        "environment",
+        "code_version",
+        "run_name",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "hyperparameters": "json"}
+    operator_extra_links = (MlflowRunLink(),)
+    ui_color = "#cfe2f3"
+
+    backend: ClassVar[Backend]
+
+    def __init__(
+        self,
+        *,
+        dataset: Any,
+        experiment_name: str,
+        hyperparameters: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        limits: JobLimits | Mapping[str, Any] | None = None,
+        code_version: str | None = None,
+        run_name: str = "{{ task.task_id }} {{ run_id }}",
+        mlflow_conn_id: str = MlflowHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.experiment_name = experiment_name
+        self.hyperparameters = hyperparameters
+        self.environment = environment
+        self.limits = limits
+        self.code_version = code_version
+        self.run_name = run_name
+        self.mlflow_conn_id = mlflow_conn_id
+        self._started: tuple[JobEngine, str] | None = None
+
+    @abstractmethod
+    def engine(self) -> JobEngine:
+        """Return the engine that runs the job."""
+
+    def job(self, snapshot: Snapshot, channel: Path, context: Context) -> Job:
+        """Return the job to run on the Parquet files in ``channel``. Subclasses add where it runs."""
+        key = work_key_of(context)
+        return Job(
+            work_key=str(key),
+            command=JobCommand.TRAIN,
+            hyperparameters=job_hyperparameters(self.hyperparameters or {}),
+            channels={TRAIN_CHANNEL: channel},
+            environment=self.environment or {},
+            limits=job_limits(self.limits),
+            labels={
+                "airflow-mlops.dag-id": key.dag_id,
+                "airflow-mlops.run-id": key.run_id,
+                "airflow-mlops.task-id": key.task_id,
+                "airflow-mlops.dataset-digest": snapshot.digest,
+            },
+        )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Train, record what the job left, and refuse what is no model."""
+        snapshot = Snapshot.from_dict(self.dataset)
+        engine, mlflow = self.engine(), MlflowHook(self.mlflow_conn_id).engine()
+        with local_channel(snapshot) as channel, tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder:
+            job, output = self.job(snapshot, channel, context), Path(folder)
+            run = self.begin(job, snapshot, mlflow, context)
+            with self._ended(run, job, engine, mlflow):
+                result = self.measure(job, engine, output)
+                metrics = self.record(result, output, run, mlflow, context)
+                self.enforce(job, result, output)
+                model = mlflow.log_model(run.run_id, output / MODEL, name="model")
+        return TrainingResult(
+            run_id=run.run_id,
+            experiment_id=run.experiment_id,
+            model_uri=model.uri,
+            model_id=model.model_id,
+            model_digest=model.digest,
+            metrics=metrics,
+            dataset_name=snapshot.dataset_name,
+            dataset_digest=snapshot.digest,
+            dataset_uri=snapshot.uri,
+            backend=self.backend,
+            image=job.image,
+            image_digest=result.image_digest,
+            code_version=self._code_version(result, context),
+            work_key=job.work_key,
+            job_seconds=result.seconds,
+        ).to_dict()
+
+    def begin(self, job: Job, snapshot: Snapshot, mlflow: MlflowEngine, context: Context) -> RunRef:
+        """Start the MLflow run, with all that is known before the job starts."""
+        key = work_key_of(context)
+        tags = {
+            TAG_DAG_ID: key.dag_id,
+            TAG_DAG_RUN_ID: key.run_id,
+            TAG_TASK_ID: key.task_id,
+            TAG_DATASET_NAME: snapshot.dataset_name,
+            TAG_DATASET_DIGEST: snapshot.digest,
+            TAG_DATASET_URI: snapshot.uri,
+            TAG_BACKEND: self.backend.value,
+            "mlflow.source.name": f"{key.dag_id}.{key.task_id}",
+            "mlflow.source.type": "JOB",
+        }
+        if job.image:
+            tags[TAG_IMAGE] = job.image
+        run = mlflow.start_run(
+            experiment_name=self.experiment_name, run_name=self.run_name, work_key=job.work_key, tags=tags
+        )
+        MlflowRunLink.persist(context, mlflow.run_url(run.experiment_id, run.run_id))
+        mlflow.log_params(run.run_id, job.hyperparameters)
+        mlflow.log_dataset(run.run_id, snapshot, "training")
+        return run
+
+    def measure(self, job: Job, engine: JobEngine, output: Path) -> JobResult:
+        """Run the job to its end, its log in the task's log, and collect what it left into ``output``."""
+        self.log.info("The train job runs %s, its work key is %s.", job.place, job.work_key)
+        self._started = (engine, job.work_key)
+        result = engine.run(job, output, self.log.info)
+        self.log.info("The train job ended after %.1f s: %s.", result.seconds, result.state)
+        return result
+
+    def record(
+        self, result: JobResult, output: Path, run: RunRef, mlflow: MlflowEngine, context: Context
+    ) -> dict[str, float]:
+        """Log what ran and what it measured, and return the metrics. Of a failed job, log what can be read.
+
+        :raises JobOutputError: when a job succeeded and its metrics are not finite numbers.
+        """
+        tags = {TAG_IMAGE_DIGEST: result.image_digest, TAG_CODE_VERSION: self._code_version(result, context)}
+        mlflow.set_tags(run.run_id, {name: value for name, value in tags.items() if value})
+        try:
+            metrics, steps = read_metrics(output), read_metric_steps(output)
+        except JobOutputError:
+            if result.state is JobState.SUCCEEDED:
+                raise
+            metrics, steps = {}, []
+        mlflow.log_metrics(run.run_id, {**metrics, "system/job_seconds": result.seconds}, steps)
+        return metrics
+
+    def enforce(self, job: Job, result: JobResult, output: Path) -> None:
+        """Refuse a job that did not succeed, or left no MLflow model."""
+        require_success(job, result)
+        if (output / MLMODEL).is_file():
+            return
+        found = sorted(path.relative_to(output).as_posix() for path in (output / MODEL).rglob("*"))[:10]
+        state = f"has no MLmodel, only {', '.join(found)}" if found else "is empty"
+        msg = (
+            f"The train job {job.place} succeeded, but its model/ {state}. "
+            f"Save the model with MLflow, such as mlflow.sklearn.save_model(model, path='/opt/ml/model')."
+        )
+        raise JobOutputError(msg)
+
+    def on_kill(self) -> None:
+        """Stop the job. What waits for it then sees that it was stopped, and ends the MLflow run."""
+        if self._started is not None:
+            engine, work_key = self._started
+            engine.remove(work_key)
+
+    @contextlib.contextmanager
+    def _ended(self, run: RunRef, job: Job, engine: JobEngine, mlflow: MlflowEngine) -> Iterator[None]:
+        """End the MLflow run as its task ends, and remove the job unless a retry may still need it."""
+        try:
+            yield
+        except MlflowUnavailableError:
+            raise  # The run cannot be ended now. A retry goes on with it, and with the job.
+        except BaseException as error:
+            is_stopped = isinstance(error, JobStoppedError) or not isinstance(error, Exception)
+            with self._tolerated("The MLflow run could not be ended"):
+                mlflow.set_tags(run.run_id, {TAG_FAILURE: f"{type(error).__name__}: {error}"[:_TAG_CHARACTERS]})
+                mlflow.end_run(run.run_id, "KILLED" if is_stopped else "FAILED")
+            if is_stopped or isinstance(error, PermanentError):
+                with self._tolerated("The job could not be removed"):
+                    engine.remove(job.work_key)
+            raise
+        mlflow.end_run(run.run_id, "FINISHED")
+        with self._tolerated("The job could not be removed"):
+            engine.remove(job.work_key)
+
+    @contextlib.contextmanager
+    def _tolerated(self, what: str) -> Iterator[None]:
+        """Log an error of tidying up: it must not hide how the training ended."""
+        try:
+            yield
+        except MlopsError as error:
+            self.log.warning("%s: %s", what, error)
+
+    def _code_version(self, result: JobResult, context: Context) -> str | None:
+        bundle = getattr(context["ti"], "bundle_instance", None)  # The type of ``ti`` does not declare it.
+        return self.code_version or result.code_version or getattr(bundle, "version", None)
+
+
+class DockerTrainingOperator(TrainModelOperator):
+    """Train in a container of a Docker host: no network unless asked for, read-only, not as root, with hard limits.
+
+    Further parameters: see :class:`TrainModelOperator`.
+
+    :param image: image that fulfils the job contract; pulled if the host does not have it (templated).
+    :param program: program and arguments before ``train``, in place of the image's entrypoint.
+    :param network: Docker network to join; none at all by default.
+    :param docker_conn_id: connection of the Docker host; ``None`` is the worker's own engine.
+
+    :raises ImageNotFoundError: when the image is neither on the host nor to be pulled.
+    :raises DockerUnavailableError: when the host does not answer.
+    """
+
+    template_fields: Sequence[str] = (*TrainModelOperator.template_fields, "image")
+
+    backend = Backend.DOCKER
+
+    def __init__(
+        self,
+        *,
+        image: str,
+        program: Sequence[str] = (),
+        network: str | None = None,
+        docker_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.image = image
+        self.program = program
+        self.network = network
+        self.docker_conn_id = docker_conn_id
+
+    def engine(self) -> JobEngine:
+        """Return the engine of the Docker host."""
+        return DockerHostHook(self.docker_conn_id).engine()
+
+    def job(self, snapshot: Snapshot, channel: Path, context: Context) -> Job:
+        """Return the job in its image."""
+        job = super().job(snapshot, channel, context)
+        return replace(job, image=self.image, program=tuple(self.program), network=self.network)
+
+
+class ProcessTrainingOperator(TrainModelOperator):
+    """Train in a child process of the worker, where there is no Docker engine.
+
+    The process runs over a copy of its inputs, without the worker's environment, and dies with the task. Memory is
+    limited for each of its processes. Further parameters: see :class:`TrainModelOperator`.
+
+    :param program: program and arguments before ``train``, such as ``("python", "trainer/train.py")``. ``python`` is
+        the worker's own interpreter; paths are relative to the Dag's file.
+    """
+
+    backend = Backend.PROCESS
+
+    def __init__(self, *, program: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.program = program
+
+    def engine(self) -> JobEngine:
+        """Return the engine of this machine."""
+        return ProcessEngine()
+
+    def job(self, snapshot: Snapshot, channel: Path, context: Context) -> Job:
+        """Return the job by its program."""
+        return replace(super().job(snapshot, channel, context), program=local_program(self.program, context))
