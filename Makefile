@@ -8,10 +8,11 @@
 
 export DEMO_STARTED := $(shell date +%s)
 
+# Your own uv if there is one: it finds a suitable Python, and PYTHON=... names another. Else a private uv on $(PYTHON).
+PRIVATE_UV := $(CURDIR)/.uv/bin/uv
+export UV := $(or $(shell command -v uv 2>/dev/null),$(PRIVATE_UV))
+WITH_PYTHON := $(if $(PYTHON)$(filter $(PRIVATE_UV),$(UV)),--python $(or $(PYTHON),python3))
 PYTHON ?= python3
-# Your own uv if there is one, else a private one.
-UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.uv/bin/uv)
-export UV
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -20,12 +21,11 @@ READY := .venv/.ready
 
 setup: $(READY)
 
-# uv itself looks for a Python that requires-python allows, starting with this one.
 $(READY): pyproject.toml uv.lock | $(UV)
-	$(UV) sync --locked --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	$(UV) sync --locked --quiet $(WITH_PYTHON)
 	@touch $@
 
-$(CURDIR)/.uv/bin/uv:
+$(PRIVATE_UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "airflow-mlops needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 	         "Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }

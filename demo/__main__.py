@@ -8,6 +8,7 @@ Environment:
     DEMO_STARTED            when the command was typed, in seconds since 1970; ``make`` sets it
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -77,8 +78,10 @@ def _tell(stack: Stack, timetable: Timetable) -> int:
     if os.environ.get("DEMO_EXIT") == "yes":
         return 0 if is_promoted else 1
     print("\nAirflow and MLflow keep running for you to look around. Ctrl-C ends them.")
-    while True:
-        pause(stack, 1)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            pause(stack, 1)
+    return 0 if is_promoted else 1
 
 
 def _backend() -> Backend | None:

@@ -172,7 +172,9 @@ def no_process_left() -> Iterator[None]:
         yield
     finally:
         with uninterrupted():
-            end_all(psutil.Process().children(recursive=True))
+            leftovers = psutil.Process().children(recursive=True)
+            end_all(leftovers)
+            psutil.wait_procs(leftovers, timeout=KILL_SECONDS)  # also clears the adopted ones away, as a parent must
 
 
 @contextlib.contextmanager
@@ -215,7 +217,9 @@ def end_all(victims: Iterable[psutil.Process]) -> None:
     stubborn = alive | {child for process in alive for child in _family(process.pid)}
     for process in stubborn:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(list(stubborn), timeout=KILL_SECONDS)
+    deadline = time.monotonic() + KILL_SECONDS
+    while any(map(_is_alive, stubborn)) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -29,6 +29,15 @@ for _name in [name for name in os.environ if name.startswith(("AIRFLOW_CONN_", "
     del os.environ[_name]  # A developer's own servers are none of a test's business.
 
 
+_QUICK_FIRST = ("unit", "dags", "integration", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the quick kinds of tests first; within each kind the order stays random."""
+    tests = Path(__file__).parent
+    items.sort(key=lambda item: _QUICK_FIRST.index(item.path.relative_to(tests).parts[0]))
+
+
 @pytest.fixture(scope="session")
 def airflow_db() -> None:
     """Create Airflow's SQLite database, for tests that run a Dag or read connections from it."""
