@@ -248,6 +248,7 @@ class MlflowEngine:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
+        folder.mkdir(parents=True, exist_ok=True)
         with self._client():
             try:
                 path = Path(

@@ -1,0 +1,142 @@
+"""Train a model on new data, judge it against the one that serves, ask a person, and promote it.
+
+To make this your own pipeline, copy the file and change the constants: everything about the flights is in them.
+"""
+
+from airflow.sdk import DAG, Param, conf
+
+from airflow_mlops.domain.promotion import ImprovementGate, MetricGate, PromotionPolicy
+from airflow_mlops.operators.dataset import DatasetSnapshotOperator
+from airflow_mlops.operators.evaluation import EvaluateModelOperator
+from airflow_mlops.operators.promotion import (
+    PromoteModelOperator,
+    PromotionApprovalOperator,
+    PromotionGateOperator,
+)
+from airflow_mlops.operators.registry import RegisterModelOperator
+from airflow_mlops.operators.training import DockerTrainingOperator, ProcessTrainingOperator, TrainModelOperator
+from airflow_mlops.operators.validation import DataValidationOperator
+
+# What the model is, and what it learns from.
+MODEL_NAME = "flight-delays"
+TARGET = "late"
+FEATURES = (
+    "carrier", "origin", "dest", "distance", "hour", "minute", "weekday",
+    "temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib",
+)  # fmt: skip
+TIME_COLUMN = "scheduled_departure"
+EXPECTATIONS = "expectations/flights.json"
+
+# What trains it: an image that fulfils the job contract, or the same program where there is no Docker engine.
+BACKEND = conf.get("mlops", "job_backend")
+TRAINER_IMAGE = "airflow-mlops/trainer:latest"
+TRAINER_PROGRAM = ("python", "../docker/trainer")
+
+# What it must show before a person is asked.
+POLICY = PromotionPolicy(
+    gates=(
+        MetricGate(metric="roc_auc", at_least=0.62),
+        MetricGate(metric="brier_score", at_most=0.20),
+        ImprovementGate(metric="roc_auc", absolute=0.005, confidence=0.95),
+    )
+)
+
+with DAG(
+    dag_id="continuous_training",
+    description="New data becomes an approved champion: snapshot, validate, train, register, evaluate, gate, approve.",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    tags=["mlops"],
+    default_args={"retries": 2, "retry_delay": 30},
+    params={
+        "source": Param(
+            "/data/flights", type="string", title="Source", description="Folder, glob or URI of Parquet or CSV files."
+        ),
+        "train_start": Param(
+            "2013-01-01", type="string", format="date", title="Train from", description="First day to learn from."
+        ),
+        "train_end": Param(
+            "2013-03-01",
+            type="string",
+            format="date",
+            title="Train until",
+            description="First day not to learn from: the holdout begins here.",
+        ),
+        "holdout_end": Param(
+            "2013-04-01", type="string", format="date", title="Judge until", description="First day after the holdout."
+        ),
+        "learning_rate": Param(
+            0.05, type="number", exclusiveMinimum=0, maximum=1, title="Learning rate", section="Hyperparameters"
+        ),
+        "max_iterations": Param(
+            300, type="integer", minimum=1, maximum=5000, title="Most boosting steps", section="Hyperparameters"
+        ),
+    },
+) as dag:
+    snapshot_training = DatasetSnapshotOperator(
+        task_id="snapshot_training",
+        dataset_name="flights",
+        source="{{ params.source }}",
+        time_column=TIME_COLUMN,
+        start="{{ params.train_start }}",
+        end="{{ params.train_end }}",
+    )
+    snapshot_holdout = DatasetSnapshotOperator(
+        task_id="snapshot_holdout",
+        dataset_name="flights-holdout",
+        source="{{ params.source }}",
+        time_column=TIME_COLUMN,
+        start="{{ params.train_end }}",
+        end="{{ params.holdout_end }}",
+    )
+    validate_training = DataValidationOperator(
+        task_id="validate_training", dataset=snapshot_training.output, suite=EXPECTATIONS
+    )
+    validate_holdout = DataValidationOperator(
+        task_id="validate_holdout", dataset=snapshot_holdout.output, suite=EXPECTATIONS
+    )
+
+    hyperparameters = {
+        "target": TARGET,
+        "features": ",".join(FEATURES),
+        "time_column": TIME_COLUMN,
+        "learning_rate": "{{ params.learning_rate }}",
+        "max_iterations": "{{ params.max_iterations }}",
+    }
+    train: TrainModelOperator
+    if BACKEND == "docker":
+        train = DockerTrainingOperator(
+            task_id="train",
+            image=TRAINER_IMAGE,
+            dataset=snapshot_training.output,
+            experiment_name=MODEL_NAME,
+            hyperparameters=hyperparameters,
+        )
+    else:
+        train = ProcessTrainingOperator(
+            task_id="train",
+            program=TRAINER_PROGRAM,
+            dataset=snapshot_training.output,
+            experiment_name=MODEL_NAME,
+            hyperparameters=hyperparameters,
+        )
+
+    register = RegisterModelOperator(
+        task_id="register", model_name=MODEL_NAME, training=train.output, validation=validate_training.output
+    )
+    evaluate = EvaluateModelOperator(
+        task_id="evaluate",
+        model_version=register.output,
+        holdout=snapshot_holdout.output,
+        target=TARGET,
+        program=TRAINER_PROGRAM,
+    )
+    gate = PromotionGateOperator(task_id="gate", evidence=evaluate.output, policy=POLICY)
+    approve = PromotionApprovalOperator(task_id="approve", decision=gate.output)
+    promote = PromoteModelOperator(
+        task_id="promote", decision=gate.output, approval=approve.output, model_name=MODEL_NAME
+    )
+
+    validate_training >> train
+    validate_holdout >> evaluate
