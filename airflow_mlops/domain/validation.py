@@ -1,11 +1,22 @@
-"""What a Great Expectations suite found in a dataset, and what to do about it."""
+"""What an expectation suite asks of a dataset, what was found, and what to do about it."""
 
+import datetime as dt
 import enum
+import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-from airflow_mlops.domain.serialization import Document
+from airflow_mlops.domain.serialization import Document, digest_of
+from airflow_mlops.exceptions import SuiteError
+
+SAMPLE_SIZE = 20
+"""Failing values that an outcome shows at most."""
+_XCOM_BYTES = 48_000
+_XCOM_ITEMS = 10
+_XCOM_TEXT = 200
+_KEYS = frozenset({"type", "kwargs", "meta", "severity", "description", "id", "rendered_content", "notes"})
 
 
 class OnFailure(enum.StrEnum):
@@ -14,6 +25,50 @@ class OnFailure(enum.StrEnum):
     FAIL = "fail"
     WARN = "warn"
     SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """One expectation as the suite spells it."""
+
+    type: str
+    kwargs: Mapping[str, Any]
+    severity: str = "critical"
+    notes: str = ""
+    """Why it is there, in its author's words: ``description``, or ``meta.notes``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """An expectation suite, in the format in which Great Expectations stores it."""
+
+    name: str
+    expectations: tuple[Expectation, ...]
+    digest: str
+    """SHA-256 hex digest of its canonical JSON, so that JSON and YAML of the same suite agree."""
+
+    @classmethod
+    def from_document(cls, document: object, place: str) -> Self:
+        """Read a suite from plain values. ``place`` names it in errors, such as the path of its file.
+
+        :raises SuiteError: when it is no suite, or expects nothing.
+        """
+        if not isinstance(document, Mapping) or not isinstance(document.get("expectations"), list):
+            msg = (
+                f"{place} is no expectation suite: it must be a mapping with a list under 'expectations', "
+                f"but is {document!r:.200}"
+            )
+            raise SuiteError(msg)
+        expectations = tuple(
+            _expectation(item, f"Expectation {number} of {place}")
+            for number, item in enumerate(document["expectations"], start=1)
+        )
+        if not expectations:
+            msg = f"{place} has no expectations, so every dataset would pass. Add one."
+            raise SuiteError(msg)
+        return cls(
+            name=str(document.get("name") or "suite"), expectations=expectations, digest=digest_of(to_plain(document))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +83,15 @@ class ExpectationOutcome(Document):
     """The observed value, or ``None`` where the expectation has none."""
     unexpected_count: int | None = None
     unexpected_percent: float | None = None
+    """Of the values that are not null, in per cent."""
     unexpected_sample: tuple[Any, ...] = ()
     """At most 20 failing values."""
+    problem: str = ""
+    """Why it could not be checked, in words; empty when it was."""
+    is_crashed: bool = False
+    """Whether the check itself broke, so that it says nothing about the data."""
     notes: str = ""
+    """Why the expectation is there, in its author's words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +104,110 @@ class ValidationReport(Document):
     dataset_digest: str
     rows: int
     success: bool
+    expectation_count: int
+    failure_count: int
     outcomes: tuple[ExpectationOutcome, ...]
+    """Every outcome in ``validation.json``; in XCom only failed ones, shortened, as far as they fit."""
     report_uri: str | None = None
-    """Where the HTML report lies."""
+    """Where the HTML report lies, with ``validation.json`` next to it."""
 
     @property
     def failed(self) -> tuple[ExpectationOutcome, ...]:
-        """The expectations that the data does not meet."""
+        """The expectations that the data does not meet, and those that could not be checked."""
         return tuple(outcome for outcome in self.outcomes if not outcome.success)
+
+    @property
+    def crashed(self) -> tuple[ExpectationOutcome, ...]:
+        """The expectations that could not be checked."""
+        return tuple(outcome for outcome in self.outcomes if outcome.is_crashed)
+
+    def bounded(self) -> Self:
+        """Return this report with as many of the failed outcomes, shortened, as fit in 48 kB of JSON."""
+        kept: list[ExpectationOutcome] = []
+        size = len(json.dumps(replace(self, outcomes=()).to_dict()))
+        for outcome in self.failed:
+            short = replace(
+                outcome,
+                kwargs=_shorten(outcome.kwargs),
+                observed=_shorten(outcome.observed),
+                unexpected_sample=tuple(_shorten(outcome.unexpected_sample)),
+                problem=_shorten(outcome.problem),
+                notes=_shorten(outcome.notes),
+            )
+            size += len(json.dumps(short.to_dict()))
+            if size > _XCOM_BYTES:
+                break
+            kept.append(short)
+        return replace(self, outcomes=tuple(kept))
+
+    def summary(self) -> str:
+        """Say in words how many expectations failed, and the first of them."""
+        names = "; ".join(describe(outcome) for outcome in self.failed[:3])
+        more = f"; and {self.failure_count - 3} more" if self.failure_count > 3 else ""  # noqa: PLR2004 - as above
+        return (
+            f"{self.failure_count} of {self.expectation_count} expectations of the suite {self.suite_name!r} failed on "
+            f"{self.dataset_name} ({self.rows} rows, digest {self.dataset_digest[:12]}): {names}{more}. "
+            f"Report: {self.report_uri}"
+        )
+
+
+def describe(outcome: ExpectationOutcome) -> str:
+    """Say in one clause what a failed expectation found."""
+    subject = ", ".join(
+        str(value) for key, value in outcome.kwargs.items() if key in {"column", "column_A", "column_B", "column_list"}
+    )
+    name = f"{outcome.type}({subject})" if subject else outcome.type
+    if outcome.problem:
+        return f"{name}: {outcome.problem}"
+    if outcome.unexpected_count is not None:
+        sample = ", ".join(json.dumps(value, ensure_ascii=False) for value in outcome.unexpected_sample[:3])
+        percent = f"{outcome.unexpected_percent or 0:.3g} %"
+        return f"{name}: {outcome.unexpected_count} unexpected values ({percent}) such as {sample:.100}"
+    return f"{name}: observed {json.dumps(outcome.observed, ensure_ascii=False):.100}"
+
+
+def to_plain(value: object) -> Any:
+    """Return a YAML value as JSON values: dates and times as ISO 8601 text, sets as sorted lists."""
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
+
+
+def _expectation(item: object, place: str) -> Expectation:
+    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+        hint = " (Great Expectations 1 says 'type' where older releases said 'expectation_type')"
+        msg = f"{place} must be a mapping with a 'type'{hint}, but is {item!r:.200}"
+        raise SuiteError(msg)
+    if unknown := [key for key in item if key not in _KEYS]:
+        msg = f"{place} ({item['type']}) has the unknown key {unknown[0]!r}. Known keys: {', '.join(sorted(_KEYS))}."
+        raise SuiteError(msg)
+    kwargs = item.get("kwargs") or {}
+    if not isinstance(kwargs, Mapping):
+        msg = f"{place} ({item['type']}) must have a mapping under 'kwargs', but has {kwargs!r:.200}"
+        raise SuiteError(msg)
+    meta = item.get("meta") or {}
+    notes = item.get("description") or item.get("notes") or (meta.get("notes") if isinstance(meta, Mapping) else "")
+    return Expectation(
+        type=item["type"],
+        kwargs=dict(kwargs),
+        severity=str(item.get("severity") or "critical"),
+        notes=" ".join(map(str, notes)) if isinstance(notes, list) else str(notes or ""),
+    )
+
+
+def _shorten(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= _XCOM_TEXT else value[: _XCOM_TEXT - 1] + "…"
+    if isinstance(value, Mapping):
+        return {str(key)[:_XCOM_TEXT]: _shorten(item) for key, item in list(value.items())[:_XCOM_ITEMS]}
+    if isinstance(value, (list, tuple)):
+        return [_shorten(item) for item in value[:_XCOM_ITEMS]]
+    return value

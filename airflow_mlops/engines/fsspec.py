@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -56,6 +56,32 @@ class Storage:
             self.filesystem.invalidate_cache()
             return bool(self.filesystem.exists(self.path))
 
+    def is_folder(self) -> bool:
+        """Whether a folder is here. Always asks the store, never a cached listing."""
+        with self._errors():
+            self.filesystem.invalidate_cache()
+            return bool(self.filesystem.isdir(self.path))
+
+    def files(self) -> dict[str, Self]:
+        """Return every file below this folder by its relative path, sorted. Always asks the store."""
+        with self._errors():
+            self.filesystem.invalidate_cache()
+            return self._children(self.filesystem.find(self.path))
+
+    def glob(self, pattern: str) -> dict[str, Self]:
+        """Return the files below this folder that match ``pattern`` by their relative path, sorted.
+
+        ``*`` and ``?`` stay within one folder, ``**`` crosses folders.
+        """
+        with self._errors():
+            self.filesystem.invalidate_cache()
+            found = self.filesystem.glob(f"{self.path.rstrip('/')}/{pattern}", detail=True)
+            return self._children(path for path, info in found.items() if info["type"] == "file")
+
+    def _children(self, paths: Iterable[str]) -> dict[str, Self]:
+        base = self.path.rstrip("/") + "/"
+        return {path.removeprefix(base): self / path.removeprefix(base) for path in sorted(paths)}
+
     def read_json(self) -> Any:
         """Return the JSON value of the file here."""
         with self._errors(), self.filesystem.open(self.path, "rb") as file:
@@ -91,6 +117,26 @@ class Storage:
                 Path(temporary).unlink(missing_ok=True)
                 raise
 
+    def create_json(self, value: object) -> bool:
+        """Write a JSON value to an object store unless something is here, and return whether it was written.
+
+        Of several writers at once one wins, where the store knows conditional writes (S3, GCS).
+        """
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        try:
+            self.filesystem.pipe_file(self.path, text.encode(), mode="create")
+        except OSError:  # Stores spell "it exists" in several ways, so look.
+            if self.exists():
+                return False
+            with self._errors():
+                raise
+        return True
+
+    def remove(self) -> None:
+        """Remove the file here, if there is one."""
+        with contextlib.suppress(InvalidInputError), self._errors():
+            self.filesystem.rm_file(self.path)
+
     def upload(self, folder: Path) -> None:
         """Copy every file below the local ``folder`` to here, replacing files of the same name."""
         with self._errors():
@@ -101,6 +147,11 @@ class Storage:
                     shutil.copyfile(file, target.path)
                 else:
                     self.filesystem.put_file(str(file), target.path)
+
+    def download(self, target: Path) -> None:
+        """Copy the file here to the local path ``target``."""
+        with self._errors():
+            self.filesystem.get_file(self.path, str(target))
 
     @contextlib.contextmanager
     def local(self) -> Iterator[Path]:

@@ -1,0 +1,10 @@
+"""DuckDB: reads CSV and Parquet sources, writes them as Parquet parts, and tells their digest and statistics.
+
+Everything streams: memory stays below ``DuckDbLimits.memory``, and what does not fit is spilled to disk.
+"""
+
+from airflow_mlops.engines.duckdb.connection import DuckDbLimits
+from airflow_mlops.engines.duckdb.snapshot import MeasuredData, take_snapshot
+from airflow_mlops.engines.duckdb.sources import LocalSource
+
+__all__ = ["DuckDbLimits", "LocalSource", "MeasuredData", "take_snapshot"]

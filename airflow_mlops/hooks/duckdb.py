@@ -1,0 +1,18 @@
+"""The limits of DuckDB on a worker, from the configuration."""
+
+from pathlib import Path
+
+from airflow.sdk import conf
+
+from airflow_mlops.engines.duckdb import DuckDbLimits
+
+
+def duckdb_limits() -> DuckDbLimits:
+    """Return ``[mlops] duckdb_memory_limit``, ``duckdb_threads`` and ``duckdb_spill_folder``."""
+    default = DuckDbLimits()
+    spill_folder = conf.get("mlops", "duckdb_spill_folder", fallback="")
+    return DuckDbLimits(
+        memory=conf.get("mlops", "duckdb_memory_limit", fallback=default.memory),
+        threads=conf.getint("mlops", "duckdb_threads", fallback=default.threads),
+        spill_folder=Path(spill_folder) if spill_folder else None,
+    )

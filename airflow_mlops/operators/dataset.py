@@ -1,0 +1,161 @@
+"""Take an immutable, content-addressed snapshot of a dataset."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from airflow.sdk import Context
+
+from airflow_mlops.assets import dataset_asset
+from airflow_mlops.domain.dataset import (
+    CsvDialect,
+    Snapshot,
+    SnapshotManifest,
+    SourceFile,
+    TimeWindow,
+    check_dataset_name,
+    dataset_path,
+    snapshot_path,
+)
+from airflow_mlops.engines.duckdb import LocalSource, take_snapshot
+from airflow_mlops.engines.fsspec import Storage, file_digest
+from airflow_mlops.engines.snapshots import find_sources, publish, seal_parts, split_pattern, staging
+from airflow_mlops.exceptions import DatasetError
+from airflow_mlops.hooks.duckdb import duckdb_limits
+from airflow_mlops.hooks.storage import artifact_store, open_storage
+from airflow_mlops.operators.base import MlopsOperator
+
+
+class DatasetSnapshotOperator(MlopsOperator):
+    """Read CSV or Parquet and write it to the artifact store under the digest of its content.
+
+    The same rows and columns give the same digest, whatever the names, the number and the order of the files; a
+    snapshot that is there already is not written again. Returns a :class:`~airflow_mlops.domain.dataset.Snapshot` as a
+    dict, and puts digest, URI, rows and ``created`` on an event of ``dataset_asset(dataset_name)``.
+
+    :param dataset_name: name of the dataset: letters, digits, ``.``, ``_`` and ``-``.
+    :param source: a file, a folder or a glob, or a list of them: ``.csv``, ``.csv.gz`` or ``.parquet``; an absolute
+        path, or any storage that Airflow knows, such as ``s3://conn_id@bucket/flights/*.parquet`` (templated).
+    :param time_column: a date or timestamp column; the times found in it go to the manifest.
+    :param start: keep rows whose time is at or after this ISO 8601 time; none, ``""`` or ``"None"`` is no bound. A time
+        without a zone is UTC (templated).
+    :param end: keep rows whose time is before this one (templated).
+    :param delimiter: between the fields of CSV.
+    :param null_values: texts that mean NULL in CSV, besides the empty field.
+    :param column_types: DuckDB types of CSV columns that should not be inferred, such as ``{"zip_code": "VARCHAR"}``.
+    """
+
+    template_fields: Sequence[str] = ("source", "start", "end")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"source": "json"}
+
+    def __init__(
+        self,
+        *,
+        dataset_name: str,
+        source: str | Sequence[str],
+        time_column: str | None = None,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        delimiter: str = ",",
+        null_values: Sequence[str] = (),
+        column_types: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        asset = dataset_asset(check_dataset_name(dataset_name))
+        super().__init__(outlets=[*(kwargs.pop("outlets", None) or ()), asset], **kwargs)
+        self.asset = asset
+        self.dataset_name = dataset_name
+        self.source = source
+        self.time_column = time_column
+        self.start = start
+        self.end = end
+        self.delimiter = delimiter
+        self.null_values = null_values
+        self.column_types = column_types
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Measure the sources into a staging folder, publish it, and announce the digest."""
+        with staging(artifact_store() / dataset_path(self.dataset_name)) as folder:
+            manifest = self.measure(folder)
+            snapshot = self.record(folder, manifest)
+        self.announce(snapshot, context)
+        return snapshot.to_dict()
+
+    def measure(self, folder: Path) -> SnapshotManifest:
+        """Write the sources to ``folder`` as Parquet, and describe them. Override to read other kinds of sources."""
+        window = TimeWindow.parse(self.time_column, self.start, self.end)
+        dialect = CsvDialect(
+            delimiter=self.delimiter, null_values=tuple(self.null_values), column_types=self.column_types or {}
+        )
+        with contextlib.ExitStack() as copies:
+            files = [(file, copies.enter_context(file.local())) for file in self._find_sources()]
+            self.log.info("Reading %d files, the first is %s", len(files), files[0][0].uri)
+            sources = [LocalSource(uri=file.uri, path=path) for file, path in files]
+            data = take_snapshot(sources, folder, dialect=dialect, window=window, limits=duckdb_limits())
+            source_files = tuple(_describe(file, path) for file, path in files)
+        return SnapshotManifest(
+            dataset_name=self.dataset_name,
+            digest=data.digest,
+            rows=data.rows,
+            columns=data.columns,
+            parts=seal_parts(folder, data.parts),
+            sources=source_files,
+            window=data.window,
+            created_at=datetime.now(UTC),
+        )
+
+    def record(self, folder: Path, manifest: SnapshotManifest) -> Snapshot:
+        """Publish ``folder`` as the snapshot of this digest, unless it is there."""
+        target = artifact_store() / snapshot_path(self.dataset_name, manifest.digest)
+        created = publish(folder, manifest, target)
+        self.log.info(
+            "%s snapshot %s: %d rows, %d columns",
+            "Wrote" if created else "Found",
+            target.uri,
+            manifest.rows,
+            len(manifest.columns),
+        )
+        return Snapshot(
+            dataset_name=self.dataset_name,
+            digest=manifest.digest,
+            uri=target.uri,
+            rows=manifest.rows,
+            created=created,
+        )
+
+    def announce(self, snapshot: Snapshot, context: Context) -> None:
+        """Put the digest on the asset event.
+
+        It fires also when nothing was written: after a crash between writing and success it is the retry, which finds
+        the snapshot, that has to tell of it. Whoever wants new data only looks at ``created`` or compares the digest.
+        """
+        context["outlet_events"][self.asset].extra = {
+            "digest": snapshot.digest,
+            "uri": snapshot.uri,
+            "rows": snapshot.rows,
+            "created": snapshot.created,
+        }
+
+    def _find_sources(self) -> list[Storage]:
+        addresses = [self.source] if isinstance(self.source, str) else list(self.source)
+        if not addresses or not all(addresses):
+            msg = f"source is {self.source!r}, but must name at least one file, folder or glob, and no empty one."
+            raise DatasetError(msg)
+        files = {file.uri: file for address in addresses for file in _find(str(address))}
+        return list(files.values())
+
+
+def _find(address: str) -> list[Storage]:
+    if "://" not in address and not address.startswith("/"):
+        msg = f"source {address!r} is relative, but workers differ in their working directory. Give an absolute path."
+        raise DatasetError(msg)
+    folder, pattern = split_pattern(address)
+    if pattern and (file := open_storage(address)).exists():
+        return find_sources(file)  # A name with brackets, not a pattern.
+    return find_sources(open_storage(folder), pattern)
+
+
+def _describe(file: Storage, path: Path) -> SourceFile:
+    return SourceFile(uri=file.uri, digest=file_digest(path), size_bytes=path.stat().st_size)

@@ -1,0 +1,131 @@
+"""Validate a dataset snapshot with a Great Expectations suite."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_mlops.domain.dataset import Snapshot
+from airflow_mlops.domain.validation import OnFailure, Suite, ValidationReport, describe
+from airflow_mlops.domain.validation_html import render
+from airflow_mlops.engines.great_expectations import run_suite
+from airflow_mlops.engines.snapshots import open_snapshot
+from airflow_mlops.engines.yaml import read_document
+from airflow_mlops.exceptions import InvalidInputError, SuiteError, ValidationFailedError
+from airflow_mlops.hooks.storage import open_storage
+from airflow_mlops.operators.base import MlopsOperator, report_folder
+
+
+class DataValidationOperator(MlopsOperator):
+    """Check a snapshot against an expectation suite, and keep the report before judging.
+
+    Writes ``validation.html`` and ``validation.json`` to the task's report folder. Returns a
+    :class:`~airflow_mlops.domain.validation.ValidationReport` as a dict, with the failed outcomes only.
+
+    A column that the suite names and the data lacks is bad data. A check that breaks, such as a mean of texts, is no
+    verdict on the data: the task fails, whatever ``on_failure`` says.
+
+    :param dataset: what :class:`~airflow_mlops.operators.dataset.DatasetSnapshotOperator` returned (templated).
+    :param suite: path or storage address of a JSON or YAML file in the format of Great Expectations 1; a relative path
+        starts at the Dag's folder, then at the working directory. Or the suite itself as a ``dict`` (templated).
+    :param on_failure: ``fail`` fails the task, ``warn`` logs and goes on, ``skip`` skips the task and, by default, what
+        follows it.
+    """
+
+    # There is no template_ext: the path of a JSON file is a path, and not a template to read.
+    template_fields: Sequence[str] = ("dataset", "suite")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "suite": "json"}
+
+    def __init__(
+        self,
+        *,
+        dataset: Any,
+        suite: str | Mapping[str, Any],
+        on_failure: Literal["fail", "warn", "skip"] = "fail",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.suite = suite
+        self.on_failure = OnFailure(on_failure)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Measure the snapshot against the suite, record the report, and enforce it."""
+        report = self.measure(context)
+        report = self.record(report, context)
+        self.enforce(report)
+        return report.bounded().to_dict()
+
+    def measure(self, context: Context) -> ValidationReport:
+        """Run the suite. Override to validate by other means."""
+        snapshot = Snapshot.from_dict(self.dataset)
+        suite = self._read_suite(context)
+        with open_snapshot(open_storage(snapshot.uri)) as local:
+            outcomes = run_suite(suite, local.parts)
+        failures = sum(not outcome.success for outcome in outcomes)
+        return ValidationReport(
+            suite_name=suite.name,
+            suite_digest=suite.digest,
+            dataset_name=snapshot.dataset_name,
+            dataset_digest=snapshot.digest,
+            rows=snapshot.rows,
+            success=failures == 0,
+            expectation_count=len(outcomes),
+            failure_count=failures,
+            outcomes=outcomes,
+        )
+
+    def record(self, report: ValidationReport, context: Context) -> ValidationReport:
+        """Write the report to the artifact store, and return it with its address."""
+        folder = report_folder(context)
+        page = folder / "validation.html"
+        report = replace(report, report_uri=page.uri)
+        page.write_text(render(report, datetime.now(UTC)))
+        (folder / "validation.json").write_json(report.to_dict())
+        return report
+
+    def enforce(self, report: ValidationReport) -> None:
+        """Fail, warn or skip, when the data does not meet the suite.
+
+        :raises SuiteError: when an expectation could not be checked.
+        :raises ValidationFailedError: when ``on_failure`` is ``fail``.
+        """
+        if report.crashed:
+            msg = (
+                f"{len(report.crashed)} expectations of the suite {report.suite_name!r} could not be checked on "
+                f"{report.dataset_name}; the first is {describe(report.crashed[0])}. Either the expectation does not "
+                f"fit the column's type, or the type has changed. Report: {report.report_uri}"
+            )
+            raise SuiteError(msg)
+        if report.success:
+            self.log.info("%s met all %d expectations.", report.dataset_name, report.expectation_count)
+            return
+        if self.on_failure is OnFailure.FAIL:
+            raise ValidationFailedError(report.summary())
+        if self.on_failure is OnFailure.SKIP:
+            raise AirflowSkipException(report.summary())
+        self.log.warning(report.summary())
+
+    def _read_suite(self, context: Context) -> Suite:
+        if isinstance(self.suite, Mapping):
+            return Suite.from_document(self.suite, "the suite")
+        try:
+            if "://" in self.suite:
+                with open_storage(self.suite).local() as file:
+                    return Suite.from_document(read_document(file), self.suite)
+            file = _resolve(self.suite, Path(context["dag"].folder))
+            return Suite.from_document(read_document(file), str(file))
+        except SuiteError:
+            raise
+        except InvalidInputError as error:
+            msg = f"The suite cannot be read: {error}"
+            raise SuiteError(msg) from error
+
+
+def _resolve(path: str, dag_folder: Path) -> Path:
+    beside_dag = dag_folder / path
+    return beside_dag if beside_dag.exists() or not Path(path).exists() else Path(path)
