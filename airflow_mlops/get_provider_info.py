@@ -84,6 +84,20 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "4GB",
                         "default": "1GB",
                     },
+                    "duckdb_threads": {
+                        "description": "Threads of a snapshot.",
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": "8",
+                        "default": "2",
+                    },
+                    "duckdb_spill_folder": {
+                        "description": "Folder for what does not fit in memory; a temporary folder when empty.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/mnt/scratch",
+                        "default": "",
+                    },
                 },
             }
         },
@@ -130,5 +144,27 @@ _MLFLOW_CONNECTION: dict[str, Any] = {
 _DOCKER_HOST_CONNECTION: dict[str, Any] = {
     "connection-type": "docker_host",
     "hook-class-name": "airflow_mlops.hooks.docker.DockerHostHook",
-    "hook-name": "Docker Host",
+    "hook-name": "Docker host",
+    "ui-field-behaviour": {
+        "hidden-fields": ["schema", "extra"],
+        "relabeling": {"host": "Address", "login": "Registry user", "password": "Registry password"},
+        "placeholders": {"host": "tcp://docker.example.com:2376"},
+    },
+    "conn-fields": {
+        "tls_ca_cert": {
+            "label": "CA certificate",
+            "schema": {"type": ["string", "null"]},
+            "description": "Path on the workers of the certificates to trust.",
+        },
+        "tls_client_cert": {
+            "label": "Client certificate",
+            "schema": {"type": ["string", "null"]},
+            "description": "Path on the workers.",
+        },
+        "tls_client_key": {
+            "label": "Client key",
+            "schema": {"type": ["string", "null"]},
+            "description": "Path on the workers.",
+        },
+    },
 }
