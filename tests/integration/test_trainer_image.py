@@ -9,17 +9,17 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import docker
+import pandas as pd
 import pytest
+from docker import DockerClient
+from docker.models.containers import Container
+from sklearn.metrics import roc_auc_score
 
 from demo.flights import write_months
 
-if TYPE_CHECKING:
-    from docker import DockerClient
-    from docker.models.containers import Container
-
-    CreateJob = Callable[[str, Mapping[str, bytes]], Container]
+CreateJob = Callable[[str, Mapping[str, bytes]], Container]
 
 pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.usefixtures("docker_engine")]
 
@@ -54,8 +54,7 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture
-def engine(docker_engine: None) -> Iterator["DockerClient"]:
-    import docker
+def engine(docker_engine: None) -> Iterator[DockerClient]:
 
     client = docker.from_env()
     yield client
@@ -63,11 +62,11 @@ def engine(docker_engine: None) -> Iterator["DockerClient"]:
 
 
 @pytest.fixture
-def create_job(engine: "DockerClient", image: str) -> Iterator["CreateJob"]:
+def create_job(engine: DockerClient, image: str) -> Iterator[CreateJob]:
     """Create a container with files in `/opt/ml`, not started. It is removed with its volume."""
     created: list[Container] = []
 
-    def create(command: str, files: Mapping[str, bytes]) -> "Container":
+    def create(command: str, files: Mapping[str, bytes]) -> Container:
         container = engine.containers.create(
             image,
             command,
@@ -105,14 +104,14 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def run(container: "Container") -> int:
+def run(container: Container) -> int:
     container.start()
     status: int = container.wait(timeout=120)["StatusCode"]
     sys.stdout.write(container.logs().decode())
     return status
 
 
-def take(container: "Container", path: str) -> dict[str, bytes]:
+def take(container: Container, path: str) -> dict[str, bytes]:
     """Copy a file or folder out of a container, and return the files by their names in the archive."""
     blocks, _ = container.get_archive(path)
     with tarfile.open(fileobj=io.BytesIO(b"".join(blocks))) as archive:
@@ -120,9 +119,7 @@ def take(container: "Container", path: str) -> dict[str, bytes]:
         return {member.name: content.read() for member in members if (content := archive.extractfile(member))}
 
 
-def test_model_that_one_container_trains_is_scored_in_another(create_job: "CreateJob", months: list[Path]) -> None:
-    import pandas as pd
-    from sklearn.metrics import roc_auc_score
+def test_model_that_one_container_trains_is_scored_in_another(create_job: CreateJob, months: list[Path]) -> None:
 
     training = create_job(
         "train",
@@ -147,14 +144,14 @@ def test_model_that_one_container_trains_is_scored_in_another(create_job: "Creat
     assert 0.65 < roc_auc_score(march["late"], predictions["probability"]) < 0.75
 
 
-def test_failure_leaves_its_reason(create_job: "CreateJob") -> None:
+def test_failure_leaves_its_reason(create_job: CreateJob) -> None:
     container = create_job("train", {"input/config/hyperparameters.json": b'{"learning_rate": "fast"}'})
     assert run(container) == 1
     reason = take(container, "/opt/ml/output/failure")["failure"].decode()
     assert reason == "Hyperparameter 'target': required, but not given\n"
 
 
-def test_job_that_runs_ends_when_it_is_stopped(create_job: "CreateJob", months: list[Path]) -> None:
+def test_job_that_runs_ends_when_it_is_stopped(create_job: CreateJob, months: list[Path]) -> None:
     slow = HYPERPARAMETERS | {"max_iterations": "100000", "learning_rate": "0.0001"}
     container = create_job(
         "train",
@@ -174,14 +171,14 @@ def test_job_that_runs_ends_when_it_is_stopped(create_job: "CreateJob", months: 
     assert b"asked to stop" in take(container, "/opt/ml/output/failure")["failure"]
 
 
-def test_image_runs_as_an_unprivileged_user_by_itself(engine: "DockerClient", image: str) -> None:
+def test_image_runs_as_an_unprivileged_user_by_itself(engine: DockerClient, image: str) -> None:
     configuration = engine.images.get(image).attrs["Config"]
     assert configuration["User"] == f"{USER}:{USER}"
     assert configuration["Entrypoint"] == ["python3", "/app"]
     assert list(configuration["Volumes"]) == ["/opt/ml"]
 
 
-def test_second_build_of_the_same_files_keeps_the_image(engine: "DockerClient", image: str) -> None:
+def test_second_build_of_the_same_files_keeps_the_image(engine: DockerClient, image: str) -> None:
     before = engine.images.get(image).id
     assert "is up to date" in build()
     assert engine.images.get(image).id == before

@@ -7,14 +7,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
 from demo.flights import write_months
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TRAINER = Path(__file__).parents[3] / "docker" / "trainer"
 FEATURES = "carrier,origin,dest,distance,hour,weekday,temp,wind_gust,pressure"
@@ -33,7 +30,7 @@ class Tree:
 
     root: Path
 
-    def give(self, channel: str, frame: "pd.DataFrame", file_name: str = "part-0.parquet") -> None:
+    def give(self, channel: str, frame: pd.DataFrame, file_name: str = "part-0.parquet") -> None:
         folder = self.root / "input" / "data" / channel
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(folder / file_name)
@@ -72,8 +69,7 @@ class Tree:
         return [json.loads(line) for line in lines]
 
     @property
-    def predictions(self) -> "pd.DataFrame":
-        import pandas as pd
+    def predictions(self) -> pd.DataFrame:
 
         return pd.read_parquet(self.root / "output" / "data" / "predictions.parquet")
 
@@ -84,9 +80,8 @@ def tree(tmp_path: Path) -> Tree:
 
 
 @pytest.fixture(scope="session")
-def flights(tmp_path_factory: pytest.TempPathFactory) -> "pd.DataFrame":
+def flights(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Every tenth flight of January, in order."""
-    import pandas as pd
 
     january = write_months(tmp_path_factory.mktemp("months"))[0]
     return pd.read_parquet(january)[::10].reset_index(drop=True)

@@ -3,21 +3,22 @@
 import math
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import mlflow.models
+import mlflow.sklearn
+import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from .conftest import FEATURES, HYPERPARAMETERS, Tree
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # MLflow's own type hints, when it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, flights: "pd.DataFrame") -> Tree:
+def trained(tmp_path_factory: pytest.TempPathFactory, flights: pd.DataFrame) -> Tree:
     """A tree in which `train` has succeeded. Tests copy what they change."""
     tree = Tree(root=tmp_path_factory.mktemp("trained"))
     # Names decide the order, not the order of writing.
@@ -57,7 +58,6 @@ def test_training_leaves_one_line_a_step(trained: Tree) -> None:
 
 
 def test_model_is_an_mlflow_model_with_signature_and_example(trained: Tree) -> None:
-    import mlflow.models
 
     described = mlflow.models.Model.load(str(trained.root / "model"))
     assert described.signature is not None
@@ -73,7 +73,7 @@ def test_job_leaves_nothing_outside_of_its_contract(trained: Tree) -> None:
 
 
 def test_same_data_and_seed_give_the_same_model_on_any_number_of_threads(
-    tree: Tree, trained: Tree, flights: "pd.DataFrame"
+    tree: Tree, trained: Tree, flights: pd.DataFrame
 ) -> None:
     tree.give("train", flights[:2000])
     tree.configure(HYPERPARAMETERS)
@@ -82,15 +82,13 @@ def test_same_data_and_seed_give_the_same_model_on_any_number_of_threads(
     assert tree.steps == trained.steps
 
 
-def test_scoring_gives_one_row_for_each_row_in_the_order_of_file_names(scoring: Tree, flights: "pd.DataFrame") -> None:
+def test_scoring_gives_one_row_for_each_row_in_the_order_of_file_names(scoring: Tree, flights: pd.DataFrame) -> None:
     rows = flights[2000:2500]
     scoring.give("score", rows[300:], "c.parquet")
     scoring.give("score", rows[:100], "a.parquet")
     scoring.give("score", rows[:0], "b.parquet")
     scoring.give("score", rows[100:300], "b2.parquet")
     assert scoring.run("score") == 0
-
-    import mlflow.sklearn
 
     estimator: Any = mlflow.sklearn.load_model(str(scoring.root / "model"))
     expected = estimator.predict_proba(rows.astype({"hour": float, "weekday": float}))[:, 1]
@@ -99,7 +97,7 @@ def test_scoring_gives_one_row_for_each_row_in_the_order_of_file_names(scoring: 
     assert (scoring.predictions["prediction"] == (scoring.predictions["probability"] > 0.5)).all()
 
 
-def test_unknown_categories_nulls_and_other_number_types_are_scored(scoring: Tree, flights: "pd.DataFrame") -> None:
+def test_unknown_categories_nulls_and_other_number_types_are_scored(scoring: Tree, flights: pd.DataFrame) -> None:
     rows = flights[2000:2004].drop(columns=["late", "arrival_delay"])  # Outcomes are not known yet.
     rows["carrier"] = ["ZZ", None, "UA", "AA"]
     rows["pressure"] = None
@@ -109,7 +107,7 @@ def test_unknown_categories_nulls_and_other_number_types_are_scored(scoring: Tre
     assert scoring.predictions["probability"].between(0, 1).all()
 
 
-def test_scoring_needs_the_columns_of_the_model_in_their_types(scoring: Tree, flights: "pd.DataFrame") -> None:
+def test_scoring_needs_the_columns_of_the_model_in_their_types(scoring: Tree, flights: pd.DataFrame) -> None:
     scoring.give("score", flights[:10].drop(columns="pressure"))
     assert scoring.run("score") == 1
     assert "Column 'pressure' is not in part-0.parquet of channel 'score'" in scoring.failure
@@ -121,9 +119,6 @@ def test_scoring_needs_the_columns_of_the_model_in_their_types(scoring: Tree, fl
 
 
 def test_scoring_takes_any_model_of_scikit_learn(tree: Tree) -> None:
-    import mlflow.sklearn
-    import pandas as pd
-    from sklearn.linear_model import LinearRegression
 
     rows = pd.DataFrame({"a": [1, 2, 3], "b": [0.5, 0.0, 1.0]})
     model = LinearRegression().fit(rows, [2.0, 3.0, 4.0])
@@ -134,20 +129,20 @@ def test_scoring_takes_any_model_of_scikit_learn(tree: Tree) -> None:
     assert tree.predictions["prediction"].tolist() == pytest.approx([2.0, 3.0, 4.0])
 
 
-def test_scoring_without_a_model_says_so(tree: Tree, flights: "pd.DataFrame") -> None:
+def test_scoring_without_a_model_says_so(tree: Tree, flights: pd.DataFrame) -> None:
     tree.give("score", flights[:10])
     assert tree.run("score") == 1
     assert "the file MLmodel is missing" in tree.failure
 
 
-def test_amounts_are_learned_with_task_regression(tree: Tree, flights: "pd.DataFrame") -> None:
+def test_amounts_are_learned_with_task_regression(tree: Tree, flights: pd.DataFrame) -> None:
     tree.give("train", flights[:500])
     tree.configure({"target": "arrival_delay", "features": "carrier,hour,temp", "task": "regression"})
     assert tree.run("train") == 0
     assert tree.metrics.keys() >= {"train_rmse", "validation_rmse", "validation_mae", "n_iterations"}
 
 
-def test_string_classes_keep_their_names(tree: Tree, flights: "pd.DataFrame") -> None:
+def test_string_classes_keep_their_names(tree: Tree, flights: pd.DataFrame) -> None:
     # Without a time column a random share validates, and there is no category here.
     rows = flights[:500].assign(outcome=flights["late"].map({0: "on time", 1: "late"}))
     tree.give("train", rows)
@@ -174,7 +169,7 @@ def test_string_classes_keep_their_names(tree: Tree, flights: "pd.DataFrame") ->
     ],
 )
 def test_bad_hyperparameter_fails_with_its_name(
-    tree: Tree, flights: "pd.DataFrame", change: dict[str, object], reason: str
+    tree: Tree, flights: pd.DataFrame, change: dict[str, object], reason: str
 ) -> None:
     tree.give("train", flights[:300])
     tree.configure(HYPERPARAMETERS | change)
@@ -182,7 +177,7 @@ def test_bad_hyperparameter_fails_with_its_name(
     assert reason in tree.failure
 
 
-def test_bad_data_fails_with_the_column_and_the_file(tree: Tree, flights: "pd.DataFrame") -> None:
+def test_bad_data_fails_with_the_column_and_the_file(tree: Tree, flights: pd.DataFrame) -> None:
     tree.configure(HYPERPARAMETERS)
     assert tree.run("train") == 1
     assert "Channel 'train' has no Parquet file" in tree.failure
