@@ -63,11 +63,13 @@ class AirflowClient:
         """Close the connections."""
         self._http.close()
 
-    def log_in(self) -> None:
-        """Fetch a token for all later calls."""
+    def log_in(self) -> bool:
+        """Fetch a token for all later calls; ``False`` when the server does not know this user."""
         answer = self._http.post("/auth/token", json={"username": self.user, "password": self._password})
-        answer.raise_for_status()
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            return False
+        self._http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
+        return True
 
     def health(self) -> dict[str, str | None]:
         """Return each component's status, or nothing while the API server does not answer."""

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -61,6 +62,7 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.children: list[Child] = []
+        self._claims = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +71,20 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def claim_port(self, preferred: int) -> int:
+        """Return ``preferred`` or, when it is busy, another free port.
+
+        A server may need half a minute until it listens. Until the end, no other run of this user claims the port.
+        """
+        port = free_port(preferred)
+        claim = Path(tempfile.gettempdir()) / f"airflow-mlops-demo-{os.getuid()}-port-{port}.lock"
+        lock = self._claims.enter_context(claim.open("a"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self.claim_port(0)
+        return port
 
     def start(
         self,
@@ -144,6 +160,7 @@ class Processes:
             for root in roots:
                 root.wait()
             self.children.clear()
+            self._claims.close()
 
 
 @contextlib.contextmanager
@@ -242,7 +259,7 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)  # psutil refuses when the pid belongs to another process by now.
 
 
-def free_port(preferred: int) -> int:
+def free_port(preferred: int = 0) -> int:
     """Return ``preferred`` when nothing listens there on loopback, else a free port that the system picks."""
     for port in (preferred, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):

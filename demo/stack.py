@@ -22,7 +22,7 @@ from airflow_mlops.domain.job import LABEL_WORK_KEY
 from airflow_mlops.domain.work_key import WorkKey
 from demo.airflow import AirflowClient
 from demo.mlflow import mlflow_answers, start_mlflow
-from demo.processes import Child, Processes, empty_folder, free_port
+from demo.processes import Child, Processes, empty_folder
 
 PROJECT = Path(__file__).resolve().parents[1]
 LOOPBACK = "127.0.0.1"
@@ -77,9 +77,9 @@ class Stack:
         self._say = say
         self._work_keys: list[WorkKey] = []
         self._processes = Processes(self._run)
-        mlflow = _port("MLflow", mlflow_port, say)
-        self.mlflow_uri = f"http://{LOOPBACK}:{mlflow}"
-        self.airflow = AirflowClient(f"http://{LOOPBACK}:{_port('Airflow', airflow_port, say)}", USER, self.password)
+        self.mlflow_uri = f"http://{LOOPBACK}:{self._claim_port('MLflow', mlflow_port)}"
+        airflow = f"http://{LOOPBACK}:{self._claim_port('Airflow', airflow_port)}"
+        self.airflow = AirflowClient(airflow, USER, self.password)
 
     def __enter__(self) -> Self:
         try:
@@ -155,13 +155,19 @@ class Stack:
 
         :raises RuntimeError: when a Dag cannot be imported.
         """
-        if self.airflow.health() != HEALTHY:
+        # Another Airflow may have taken the port meanwhile. It knows no such user, and ours ends with the reason.
+        if self.airflow.health() != HEALTHY or not self.airflow.log_in():
             return False
-        self.airflow.log_in()
         if errors := self.airflow.import_errors():
             msg = "Airflow cannot import a Dag:\n" + "\n".join(errors)
             raise RuntimeError(msg)
         return all(self.airflow.has_dag(dag_id) for dag_id in self._dag_ids)
+
+    def _claim_port(self, server: str, preferred: int) -> int:
+        port = self._processes.claim_port(preferred)
+        if preferred and port != preferred:
+            self._say(f"Port {preferred} is busy, so {server} takes {port}.")
+        return port
 
     def _note(self, what: str, seconds: float) -> None:
         self.seconds[what] = seconds
@@ -171,6 +177,8 @@ class Stack:
         """Return the environment of all of Airflow's components. Nothing of the user's own Airflow gets through."""
         home = self._run / "airflow"
         home.mkdir()
+        temporary = self._run / "tmp"
+        temporary.mkdir()
         passwords = home / "passwords.json"
         passwords.touch(mode=0o600)
         passwords.write_text(json.dumps({USER: self.password}))
@@ -212,6 +220,7 @@ class Stack:
             "DO_NOT_TRACK": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "NO_PROXY": f"{LOOPBACK},localhost,{os.environ.get('NO_PROXY', '')}".rstrip(","),
+            "TMPDIR": str(temporary),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
 
@@ -241,13 +250,6 @@ def _remove_containers(work_keys: Iterable[WorkKey]) -> None:
         for key in work_keys:
             for container in client.containers.list(all=True, filters={"label": f"{LABEL_WORK_KEY}={key}"}):
                 container.remove(force=True, v=True)
-
-
-def _port(server: str, preferred: int, say: Say) -> int:
-    port = free_port(preferred)
-    if preferred and port != preferred:
-        say(f"Port {preferred} is busy, so {server} takes {port}.")
-    return port
 
 
 def _has_succeeded(child: Child) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo.mlflow import start_mlflow, wait_for_mlflow
-from demo.processes import Processes, free_port
+from demo.processes import Processes
 
 # Airflow reads these when it is imported, which the first test module does: a fixture would come too late.
 _HOME = tempfile.TemporaryDirectory(prefix="airflow-mlops-tests-")
@@ -51,7 +51,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start one real MLflow server for the session and give its tracking URI. Use own names: all tests share it."""
     folder = tmp_path_factory.mktemp("mlflow")
     with Processes(folder) as processes:
-        uri = start_mlflow(processes, folder, free_port(0))
+        uri = start_mlflow(processes, folder, processes.claim_port(0))
         wait_for_mlflow(processes, uri)
         yield uri
 

@@ -131,6 +131,16 @@ def test_a_busy_port_is_not_taken() -> None:
     assert free_port(port) == port
 
 
+def test_a_port_that_another_run_has_claimed_is_not_taken(tmp_path: Path) -> None:
+    """Its server may not listen yet."""
+    port = free_port()
+    with Processes(tmp_path) as first, Processes(tmp_path) as second:
+        assert first.claim_port(port) == port
+        assert second.claim_port(port) != port
+    with Processes(tmp_path) as third:
+        assert third.claim_port(port) == port
+
+
 def test_an_emptied_folder_is_private(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
