@@ -5,8 +5,10 @@ exception in a result: a column that the data lacks is bad data and fails the ex
 nothing about the data, and its outcome says so (``is_crashed``).
 """
 
+import contextlib
 import datetime as dt
 import difflib
+import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +27,7 @@ _BOUNDS = ("min_value", "max_value")
 _SCHEMA_PREFIXES = ("expect_table_column", "expect_column_to_exist")
 """Expectations on the names of columns, for which no row is loaded."""
 _TEXT_LENGTH = 1000
+_PROBLEM_LENGTH = 300
 _LIST_LENGTH = 1000
 _INDEX = "airflow_mlops_index"
 
@@ -36,8 +39,7 @@ def run_suite(suite: Suite, parts: Sequence[Path]) -> tuple[ExpectationOutcome, 
     """
     import pyarrow.parquet as pq
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Of deprecations within the library, which nobody here can cure.
+    with _quiet():
         expectations = [_build(number, item) for number, item in enumerate(suite.expectations, start=1)]
         schema = pq.read_schema(parts[0])
         outcomes = {
@@ -53,6 +55,20 @@ def run_suite(suite: Suite, parts: Sequence[Path]) -> tuple[ExpectationOutcome, 
             columns = _needed_columns([suite.expectations[i] for i in on_rows], schema.names)
             outcomes |= _validate(suite, expectations, on_rows, _load(parts, columns))
     return tuple(outcomes[index] for index in range(len(expectations)))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library's remarks on itself out of the task's log: deprecations, and what it registers on import."""
+    logger = logging.getLogger("great_expectations")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _build(number: int, item: Expectation) -> Any:
@@ -140,10 +156,17 @@ def _validate(
     suite: Suite, configurations: Sequence[Any], indices: Sequence[int], frame: "pd.DataFrame"
 ) -> dict[int, ExpectationOutcome]:
     import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.data_context.types.base import (
+        DataContextConfig,
+        InMemoryStoreBackendDefaults,
+        ProgressBarsConfig,
+    )
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    configuration = DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(),  # Without its default, a site of HTML on disk.
+        progress_bars=ProgressBarsConfig(globally=False),
+    )
+    context = gx.get_context(mode="ephemeral", project_config=configuration)
     definition = context.data_sources.add_pandas("snapshot").add_dataframe_asset("rows")
     batch = definition.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
     chosen = [_with_times(configurations[index], frame).to_domain_obj() for index in indices]
@@ -209,7 +232,7 @@ def _exception(info: Mapping[str, Any]) -> str:
     entries = [info] if "raised_exception" in info else list(info.values())
     for entry in entries:
         if entry.get("raised_exception"):
-            return str(entry.get("exception_message") or "an exception without a message")[:_TEXT_LENGTH]
+            return str(entry.get("exception_message") or "an exception without a message")[:_PROBLEM_LENGTH]
     return ""
 
 

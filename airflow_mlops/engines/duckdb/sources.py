@@ -215,8 +215,8 @@ def _check_names(tables: Sequence[SourceTable]) -> None:
 def _unify_types(connection: "DuckDBPyConnection", tables: Sequence[SourceTable]) -> list[SourceTable]:
     """Give every file the same types, as if all were one file.
 
-    A column without any value joins any type, and inferred types of CSV widen from BIGINT to DOUBLE and from DATE to
-    TIMESTAMP. Anything else is an error: a number that is a text elsewhere is not for us to convert.
+    A column without any value joins any type, and in CSV, whose types are inferred, BIGINT widens to DOUBLE. Anything
+    else is an error: a number that is a text elsewhere is not for us to convert.
     """
     unified: dict[str, str] = {}
     for column in tables[0].columns:
@@ -250,11 +250,8 @@ def _common_type(column: str, votes: Mapping[str, SourceTable]) -> str:
         return "VARCHAR"
     if len(kinds) == 1:
         return kinds[0]
-    if all(table.dialect for table in votes.values()):
-        if set(kinds) == {"BIGINT", "DOUBLE"}:
-            return "DOUBLE"
-        if set(kinds) == {"DATE", "TIMESTAMP"}:
-            return "TIMESTAMP"
+    if set(kinds) == {"BIGINT", "DOUBLE"} and all(table.dialect for table in votes.values()):
+        return "DOUBLE"
     first, second = votes[kinds[0]], votes[kinds[1]]
     remedy = "Write both with one type"
     if first.dialect or second.dialect:
