@@ -19,7 +19,7 @@ CHUNK_BYTES = 64 * 1024
 
 def pack(job: Job, *, owner: int) -> Iterator[bytes]:
     """Yield a tar stream of the job's tree that belongs to user ``owner``."""
-    for folder in (".", *job.input_folders()):
+    for folder in job.input_folders():
         yield _header(f"{folder}/", 0, owner, is_folder=True)
     settings = job.hyperparameters_json()
     yield _header(HYPERPARAMETERS, len(settings), owner)

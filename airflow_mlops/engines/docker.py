@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -187,21 +187,25 @@ class DockerEngine:
 
     def _follow(self, client: "DockerClient", container: "Container", limits: JobLimits, lines: LogLines) -> bool:
         """Pass on the log until the job has ended, and return whether it reached its wall time limit."""
-        reader = threading.Thread(target=_read_log, args=(container, lines), name="job-log", daemon=True)
+        stream = container.logs(stream=True, follow=True)
+        reader = threading.Thread(target=_read_log, args=(stream, lines), name="job-log", daemon=True)
         reader.start()
         # Both times are the host's: its clock may differ from the worker's, and the job may run since an earlier try.
         since = (
             time.monotonic()
             - (_time(client.info()["SystemTime"]) - _time(container.attrs["State"]["StartedAt"])).total_seconds()
         )
-        timed_out = follow(
-            WallLimit(wall_seconds=limits.wall_seconds, grace_seconds=self.grace_seconds),
-            elapsed=lambda: time.monotonic() - since,
-            wait=lambda seconds: _wait(container, seconds),
-            stop=lambda: _signal(container, "SIGTERM"),
-            kill=lambda: _signal(container, "SIGKILL"),
-        )
-        reader.join(_LOG_SECONDS)
+        try:
+            timed_out = follow(
+                WallLimit(wall_seconds=limits.wall_seconds, grace_seconds=self.grace_seconds),
+                elapsed=lambda: time.monotonic() - since,
+                wait=lambda seconds: _wait(container, seconds),
+                stop=lambda: _signal(container, "SIGTERM"),
+                kill=lambda: _signal(container, "SIGKILL"),
+            )
+            reader.join(_LOG_SECONDS)
+        finally:
+            stream.close()  # which also ends a reader that still waits
         return timed_out
 
     # Connection ------------------------------------------------------------------------------------------------------
@@ -335,10 +339,10 @@ def _wait(container: "Container", seconds: float) -> bool:
     return True
 
 
-def _read_log(container: "Container", lines: LogLines) -> None:
-    """Follow the log to its end. A log that breaks off must not end the job that writes it."""
+def _read_log(stream: Iterable[bytes], lines: LogLines) -> None:
+    """Pass on the log to its end. A log that breaks off must not end the job that writes it."""
     try:
-        for chunk in container.logs(stream=True, follow=True):
+        for chunk in stream:
             lines.feed(chunk)
     except Exception as error:  # noqa: BLE001 - whatever it is, the job goes on
         lines.feed(f"\n(the log breaks off: {error})\n".encode())
@@ -375,16 +379,8 @@ def _collect(
 
 
 def _fetch(container: "Container", folder: str, output: Path, budget: OutputBudget) -> None:
-    """Copy a folder out of the container, if the job has not removed it."""
-    from docker.errors import APIError
-
-    try:
-        chunks, _ = container.get_archive(f"{BASE_DIR}/{folder}", chunk_size=CHUNK_BYTES)
-    except APIError as error:
-        is_path_missing = error.status_code == _NOT_FOUND and "No such container" not in str(error)
-        if is_path_missing:
-            return
-        raise
+    """Copy a folder out of the container. The job can empty it, but not remove it."""
+    chunks, _ = container.get_archive(f"{BASE_DIR}/{folder}", chunk_size=CHUNK_BYTES)
     unpack(chunks, output, budget)
 
 

@@ -223,7 +223,8 @@ def test_a_job_dies_with_its_worker(tmp_path: Path) -> None:
         from airflow_mlops.engines.process import ProcessEngine
 
         program = ("python", "-S", "-c", "import os, time; print(os.getpid()); time.sleep(60)")
-        job = Job(work_key="k", command=JobCommand.TRAIN, hyperparameters={}, channels={"train": Path()}, program=program)
+        job = Job(work_key="k", command=JobCommand.TRAIN, hyperparameters={}, channels={"train": Path()},
+                  program=program)
         ProcessEngine(root=Path("jobs").absolute()).run(job, Path("output"), lambda line: print(line, flush=True))
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]

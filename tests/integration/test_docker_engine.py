@@ -1,0 +1,404 @@
+"""Jobs in real containers: every way in which one can end, what a retry finds, and how little a job may do."""
+
+import gc
+import textwrap
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mlops.domain.job import LABEL_WORK_KEY, Job, JobCommand, JobLimits, JobResult, JobState
+from airflow_mlops.engines.docker import DockerEngine
+from airflow_mlops.exceptions import (
+    DockerUnavailableError,
+    ImageNotFoundError,
+    InvalidInputError,
+    JobOutputError,
+)
+
+from .conftest import SHELL_REVISION
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
+
+MakeJob = Callable[..., Job]
+Run = Callable[..., JobResult]
+
+
+@pytest.fixture
+def client(docker_engine: None) -> Iterator["DockerClient"]:
+    import docker
+
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def engine(docker_engine: None) -> DockerEngine:
+    return DockerEngine(grace_seconds=1)
+
+
+@pytest.fixture
+def work_key(engine: DockerEngine) -> Iterator[str]:
+    key = uuid.uuid4().hex
+    yield key
+    engine.remove(key)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "output"
+
+
+@pytest.fixture
+def log() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def make_job(tmp_path: Path, shell_image: str, work_key: str) -> MakeJob:
+    channel = tmp_path / "channel"
+    channel.mkdir()
+    (channel / "part-0.parquet").write_bytes(b"rows")
+    (channel / "manifest.json").write_bytes(b"not for the job")
+
+    def make(script: str, *, wall_seconds: float = 60, **fields: Any) -> Job:
+        fields = {
+            "image": shell_image,
+            "program": ("sh", "-c", textwrap.dedent(script), "job"),
+            "limits": JobLimits(memory_mb=64, cpus=1, processes=32, scratch_mb=4, wall_seconds=wall_seconds),
+            **fields,
+        }
+        return Job(
+            work_key=work_key,
+            command=JobCommand.TRAIN,
+            hyperparameters={"depth": "3"},
+            channels={"train": channel},
+            **fields,
+        )
+
+    return make
+
+
+@pytest.fixture
+def run(engine: DockerEngine, make_job: MakeJob, output: Path, log: list[str]) -> Run:
+    return lambda script, **fields: engine.run(make_job(script, **fields), output, log.append)
+
+
+def containers(client: "DockerClient", work_key: str) -> list["Container"]:
+    return client.containers.list(all=True, filters={"label": f"{LABEL_WORK_KEY}={work_key}"})
+
+
+def test_a_job_finds_its_inputs_and_leaves_a_model(run: Run, output: Path, log: list[str]) -> None:
+    result = run(
+        """
+        cd $SAGEMAKER_BASE_DIR
+        echo $1
+        ls input/data/train
+        cat input/config/hyperparameters.json
+        cat input/data/train/part-0.parquet > model/MLmodel
+        echo '{"auc": 0.7}' > output/data/metrics.json
+        """
+    )
+    assert result.state is JobState.SUCCEEDED
+    assert log == ["train", "part-0.parquet", "{", '  "depth": "3"', "}"]
+    assert (output / "model/MLmodel").read_bytes() == b"rows"
+    assert (output / "output/data/metrics.json").read_text() == '{"auc": 0.7}\n'
+
+
+def test_a_job_that_scores_finds_the_model(run: Run, tmp_path: Path, log: list[str]) -> None:
+    (tmp_path / "given" / "deep").mkdir(parents=True)
+    (tmp_path / "given" / "deep" / "weights").write_text("w")
+    run("cat /opt/ml/model/deep/weights; rm /opt/ml/model/deep/weights && echo removed", model=tmp_path / "given")
+    assert log == ["wremoved"]
+
+
+def test_the_image_is_known_by_what_it_is_and_from_what_it_was_built(run: Run, client: "DockerClient") -> None:
+    result = run("true")
+    assert result.code_version == SHELL_REVISION
+    assert result.image_digest == client.images.get("airflow-mlops/shell:test").id
+
+
+def test_an_image_runs_again_by_what_is_known_of_it(run: Run, engine: DockerEngine, work_key: str) -> None:
+    digest = run("true").image_digest
+    engine.remove(work_key)
+    assert run("true", image=digest).state is JobState.SUCCEEDED
+
+
+def test_the_log_comes_while_the_job_runs_and_survives_bytes_that_are_no_text(
+    engine: DockerEngine, make_job: MakeJob, output: Path
+) -> None:
+    came = threading.Event()
+
+    def log(line: str) -> None:
+        if line == "caf�":
+            came.set()
+
+    job = make_job(r"printf 'caf\351\n'; while [ ! -e /opt/ml/go ]; do sleep 0.1; done", wall_seconds=30)
+    runner = threading.Thread(target=engine.run, args=(job, output, log))
+    runner.start()
+    assert came.wait(20)
+    assert runner.is_alive()
+    engine.remove(job.work_key)
+    runner.join(20)
+
+
+# How it may end ------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_job_speaks_by_its_failure_file(run: Run, output: Path) -> None:
+    result = run("echo log; echo 'no such column' > /opt/ml/output/failure; echo > /opt/ml/model/MLmodel; exit 3")
+    assert (result.state, result.exit_code, result.reason) == (JobState.FAILED, 3, "no such column")
+    assert not (output / "model").exists()
+
+
+def test_a_failed_job_without_a_failure_file_speaks_by_its_log(run: Run) -> None:
+    assert run("echo one; echo two; exit 1").reason == "one\ntwo"
+
+
+def test_a_program_that_the_image_lacks_is_a_failure_with_dockers_words(run: Run) -> None:
+    result = run("", program=("/no/such/program",))
+    assert result.state is JobState.FAILED
+    assert "/no/such/program" in result.reason
+
+
+def test_memory_beyond_the_limit_ends_the_job(run: Run) -> None:
+    assert run("exec dd if=/dev/zero of=/dev/null bs=200M count=1").state is JobState.OUT_OF_MEMORY
+
+
+def test_a_job_that_fails_since_its_child_was_killed_for_memory_ran_out_of_memory(run: Run) -> None:
+    result = run("dd if=/dev/zero of=/dev/null bs=200M count=1 || { echo child died; exit 1; }")
+    assert (result.state, result.exit_code) == (JobState.OUT_OF_MEMORY, 1)
+
+
+def test_a_job_that_does_without_a_child_killed_for_memory_succeeds(run: Run) -> None:
+    assert run("dd if=/dev/zero of=/dev/null bs=200M count=1; true").state is JobState.SUCCEEDED
+
+
+def test_a_full_scratch_space_is_out_of_disk(run: Run) -> None:
+    result = run("for i in 1 2 3; do dd if=/dev/zero of=/tmp/$i bs=1M count=2 || exit 1; done")
+    assert result.state is JobState.OUT_OF_DISK
+    assert "No space left on device" in result.reason
+
+
+def test_a_model_file_beyond_the_scratch_space_is_out_of_disk(run: Run) -> None:
+    assert run("exec dd if=/dev/zero of=/opt/ml/model/weights bs=1M count=5").state is JobState.OUT_OF_DISK
+
+
+def test_many_model_files_beyond_the_scratch_space_are_out_of_disk(run: Run, output: Path) -> None:
+    result = run("for i in 1 2 3; do dd if=/dev/zero of=/opt/ml/model/$i bs=1M count=3; done")
+    assert result.state is JobState.OUT_OF_DISK
+    assert result.reason == "model/ and output/ hold more than 4 MiB or 10000 files."
+    assert sum(file.stat().st_size for file in output.rglob("*") if file.is_file()) <= 4 * 2**20
+
+
+def test_a_job_is_stopped_at_its_wall_time(run: Run) -> None:
+    result = run("echo begun; sleep 60", wall_seconds=1)
+    assert (result.state, result.reason) == (JobState.TIMED_OUT, "begun")
+    assert result.seconds < 2.5
+
+
+def test_a_job_that_ignores_the_request_to_stop_is_killed(run: Run) -> None:
+    result = run("trap '' TERM; while true; do sleep 0.1; done", wall_seconds=1)
+    assert (result.state, result.exit_code) == (JobState.TIMED_OUT, 137)
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
+def test_a_job_that_somebody_else_stops_was_stopped(
+    engine: DockerEngine, make_job: MakeJob, output: Path, client: "DockerClient", signal: str
+) -> None:
+    job = make_job("echo begun; exec sleep 60")
+    result = engine.run(job, output, lambda _: containers(client, job.work_key)[0].kill(signal))
+    assert result.state is JobState.STOPPED
+
+
+def test_a_job_that_is_removed_while_it_runs_was_stopped(engine: DockerEngine, make_job: MakeJob, output: Path) -> None:
+    job = make_job("echo begun; exec sleep 60")
+    result = engine.run(job, output, lambda _: engine.remove(job.work_key))
+    assert (result.state, result.exit_code) == (JobState.STOPPED, None)
+
+
+def test_links_are_not_collected(run: Run) -> None:
+    with pytest.raises(JobOutputError, match="model/passwd, which is a link"):
+        run("busybox ln -s /etc/passwd /opt/ml/model/passwd")
+
+
+def test_a_job_that_removes_all_it_can_has_left_nothing(run: Run, output: Path) -> None:
+    assert run("rm -r /opt/ml/*/*").state is JobState.SUCCEEDED
+    assert {path.name for path in output.rglob("*")} == {"output", "model"}
+
+
+# What a retry finds --------------------------------------------------------------------------------------------------
+
+
+class WorkerDiedError(Exception):
+    """What happens to a worker while it waits."""
+
+
+@pytest.fixture
+def start(engine: DockerEngine, output: Path) -> Callable[[Job], None]:
+    """Start a job by a worker that dies as soon as it waits."""
+
+    def die(*_: object, **__: object) -> bool:
+        raise WorkerDiedError
+
+    def start(job: Job) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("airflow_mlops.engines.docker.follow", die)
+            with pytest.raises(WorkerDiedError):
+                engine.run(job, output, print)
+
+    return start
+
+
+def test_a_retry_attaches_to_the_job_that_still_runs(
+    start: Callable[[Job], None], run: Run, make_job: MakeJob, client: "DockerClient", log: list[str]
+) -> None:
+    script = "echo begun; sleep 2; echo done"
+    job = make_job(script)
+    start(job)
+    (started,) = containers(client, job.work_key)
+    result = run(script)
+    assert [container.id for container in containers(client, job.work_key)] == [started.id]
+    assert (result.state, log) == (JobState.SUCCEEDED, ["begun", "done"])
+
+
+def test_the_wall_time_counts_from_the_start_of_the_job_and_not_of_the_retry(
+    start: Callable[[Job], None], engine: DockerEngine, make_job: MakeJob, output: Path
+) -> None:
+    job = make_job("exec sleep 60", wall_seconds=2)
+    start(job)
+    time.sleep(2)
+    result = engine.run(job, output, print)
+    assert result.state is JobState.TIMED_OUT
+    assert result.seconds < 3.5
+
+
+def test_a_retry_collects_the_job_that_has_ended(
+    engine: DockerEngine, make_job: MakeJob, tmp_path: Path, client: "DockerClient"
+) -> None:
+    job = make_job("echo $RANDOM > /opt/ml/model/MLmodel")
+    first = engine.run(job, tmp_path / "1", print)
+    second = engine.run(job, tmp_path / "2", print)
+    assert second == first
+    assert (tmp_path / "1/model/MLmodel").read_text() == (tmp_path / "2/model/MLmodel").read_text()
+
+
+def test_a_retry_starts_a_failed_job_anew(run: Run, client: "DockerClient", work_key: str) -> None:
+    run("exit 1")
+    (failed,) = containers(client, work_key)
+    assert run("exit 1").state is JobState.FAILED
+    (again,) = containers(client, work_key)
+    assert again.id != failed.id
+
+
+def test_a_retry_of_a_changed_job_starts_it_anew(run: Run, log: list[str]) -> None:
+    run("echo one")
+    run("echo two")
+    assert log == ["one", "two"]
+
+
+def test_removing_leaves_neither_container_nor_volume(
+    run: Run, engine: DockerEngine, client: "DockerClient", work_key: str
+) -> None:
+    run("true")
+    (container,) = containers(client, work_key)
+    (mount,) = container.attrs["Mounts"]
+    engine.remove(work_key)
+    engine.remove(work_key)
+    assert containers(client, work_key) == []
+    assert mount["Name"] not in [volume.name for volume in client.volumes.list()]
+
+
+# What it may not do --------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_nobody_of_importance(run: Run, log: list[str]) -> None:
+    run("id -u; id -g; cat /proc/self/status")
+    assert log[:2] == ["1000", "1000"]
+    assert "CapEff:\t0000000000000000" in log
+    assert "CapBnd:\t0000000000000000" in log
+    assert "NoNewPrivs:\t1" in log
+
+
+def test_a_job_has_no_network(run: Run, log: list[str]) -> None:
+    run("ls /sys/class/net")
+    assert log == ["lo"]
+
+
+def test_a_job_has_the_network_that_its_author_names(run: Run, log: list[str]) -> None:
+    run("ls /sys/class/net", network="bridge")
+    assert "eth0" in log
+
+
+def test_a_job_cannot_change_its_image(run: Run, log: list[str]) -> None:
+    run("cat /proc/mounts")
+    (options,) = [line.split()[3] for line in log if line.split()[1] == "/"]
+    assert "ro" in options.split(",")
+
+
+def test_a_job_starts_no_more_processes_than_it_may(run: Run) -> None:
+    result = run("i=0; while [ $i -lt 64 ]; do sleep 5 & i=$((i+1)); done")
+    assert "can't fork" in result.reason
+
+
+def test_secrets_of_the_environment_are_on_no_label(
+    run: Run, client: "DockerClient", work_key: str, log: list[str]
+) -> None:
+    run("echo $TOKEN", environment={"TOKEN": "secret"})
+    assert log == ["secret"]
+    (container,) = containers(client, work_key)
+    assert "secret" not in str(container.labels)
+
+
+# What cannot be run --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("image", ["localhost:1/no/such:image", "sha256:" + "0" * 64])
+def test_an_image_that_is_nowhere_is_named_with_the_remedy(run: Run, image: str) -> None:
+    with pytest.raises(ImageNotFoundError, match=f"The image {image} is not on the Docker host .* Build it there"):
+        run("", image=image)
+
+
+def test_a_job_without_an_image_is_refused(run: Run) -> None:
+    with pytest.raises(InvalidInputError, match="needs an image"):
+        run("", image=None)
+
+
+def test_a_network_that_does_not_exist_is_refused_and_nothing_is_left(
+    run: Run, client: "DockerClient", work_key: str
+) -> None:
+    with pytest.raises(InvalidInputError, match="network no-such-network not found"):
+        run("", network="no-such-network")
+    assert containers(client, work_key) == []
+
+
+def test_less_memory_than_docker_allows_is_refused(run: Run) -> None:
+    with pytest.raises(InvalidInputError, match="Minimum memory limit allowed"):
+        run("", limits=JobLimits(memory_mb=1))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # docker's, when a Unix socket does not exist
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:1", "unix:///no/such.sock"])
+def test_an_unreachable_host_is_named(make_job: MakeJob, output: Path, url: str) -> None:
+    with pytest.raises(DockerUnavailableError, match=f"The Docker host {url} does not answer"):
+        DockerEngine(url=url).run(make_job(""), output, print)
+    gc.collect()
+
+
+def test_certificates_that_do_not_exist_are_said_to_be_unusable() -> None:
+    engine = DockerEngine(url="tcp://127.0.0.1:1", ca_certificate="/no/ca.pem")
+    with pytest.raises(InvalidInputError, match=r"certificates for the Docker host tcp://127\.0\.0\.1:1"):
+        engine.check()
+
+
+def test_a_host_that_answers_says_its_version(engine: DockerEngine) -> None:
+    assert engine.check().startswith("Docker 2")
