@@ -14,7 +14,7 @@ from typing import Any, Self
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_mlops.exceptions import InvalidInputError, StorageUnavailableError
+from airflow_mlops.exceptions import InvalidInputError, MlopsError, StorageUnavailableError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,17 @@ class Storage:
     def glob(self, pattern: str) -> dict[str, Self]:
         """Return the files below this folder that match ``pattern`` by their relative path, sorted.
 
-        ``*`` and ``?`` stay within one folder, ``**`` crosses folders.
+        ``*`` and ``?`` stay within one folder, ``**`` as a whole folder name crosses folders.
+
+        :raises InvalidInputError: when it is no pattern.
         """
         with self._errors():
             self.filesystem.invalidate_cache()
-            found = self.filesystem.glob(f"{self.path.rstrip('/')}/{pattern}", detail=True)
+            try:
+                found = self.filesystem.glob(f"{self.path.rstrip('/')}/{pattern}", detail=True)
+            except ValueError as error:
+                msg = f"{self.uri.rstrip('/')}/{pattern} is no pattern: {error}"
+                raise InvalidInputError(msg) from error
             return self._children(path for path, info in found.items() if info["type"] == "file")
 
     def _children(self, paths: Iterable[str]) -> dict[str, Self]:
@@ -182,7 +188,12 @@ class Storage:
         except PermissionError as error:
             msg = f"No permission for {self.uri}: {error}. Check the login of the connection that it names."
             raise InvalidInputError(msg) from error
-        except OSError as error:
+        except MlopsError:
+            raise
+        except Exception as error:
+            if self.is_local and not isinstance(error, OSError):
+                raise
+            # Clients of object stores have errors of their own for a server that they cannot reach.
             msg = f"The storage of {self.uri} does not answer as it should: {error}"
             raise StorageUnavailableError(msg) from error
 
