@@ -26,6 +26,15 @@ _ENVIRONMENT = threading.Lock()
 _METRICS_PER_CALL = 1000  # the REST API's limit of one log-batch call
 _PARAMS_PER_CALL = 100
 _DATASET_DIGEST_LENGTH = 36  # the REST API's limit
+_REFUSALS = {
+    "BAD_REQUEST",
+    "INVALID_PARAMETER_VALUE",
+    "PERMISSION_DENIED",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
+    "UNAUTHENTICATED",
+}
+"""Answers that stay the same however often one asks."""
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # MLflow's own 7 wait for minutes; Airflow's retries do that better.
@@ -307,6 +316,9 @@ class MlflowEngine:
                         f"Check that it runs, and the host of the connection."
                     )
                     raise MlflowUnavailableError(msg) from error
+                if getattr(error, "error_code", "") in _REFUSALS:
+                    msg = f"MLflow at {self.tracking_uri} refuses: {_shorten(error)}"
+                    raise RegistryError(msg) from error
                 raise
 
     def _address(self) -> dict[str, str]:

@@ -204,7 +204,6 @@ class PromotionApprovalOperator(ApprovalOperator):
             )
             raise PromotionRefusedError(msg)
         user = event["responded_by_user"] or {}
-        responded_at = event["responded_at"]
         return Approval(
             decision_digest=shown,
             model_name=decision.model_name,
@@ -212,7 +211,7 @@ class PromotionApprovalOperator(ApprovalOperator):
             approved=event["chosen_options"] == [self.APPROVE],
             responder_id=str(user.get("id") or ""),
             responder_name=str(user.get("name") or ""),
-            responded_at=(responded_at if isinstance(responded_at, datetime) else datetime.fromisoformat(responded_at)),
+            responded_at=event["responded_at"],
             comment=str(given.get("comment") or ""),
         )
 
