@@ -131,11 +131,12 @@ def _show_outcome(stack: Stack, watch: Watch, before: ModelVersion | None, now: 
     """Say what was promoted, or why nothing was."""
     if now is not None and watch.is_promoted:
         print(f"\n  PROMOTED: {now.name} version {now.version} is the {ALIAS}; {_named(before)} was.")
+        for approval in stack.airflow.approvals(DAG_ID, watch.run_id):
+            print(f"    {'approved by':<28} {approval.responder}")
         for name, value in sorted(now.metrics.items()):
-            print(f"    {name:<32} {value:10.4f}")
-        for name, text in sorted(now.tags.items()):
-            print(f"    {name:<32} {text}")
-        print(f"  In MLflow: {now.url}")
+            if name.startswith("holdout_"):
+                print(f"    {name:<28} {value:.4f}")
+        print(f"    {'in MLflow':<28} {now.url}")
         return
     print(f"\n  NOT PROMOTED: {_named(now)} stays the {ALIAS}.")
     if decision := stack.airflow.xcom(DAG_ID, watch.run_id, GATE_TASK_ID):

@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def airflow_db() -> None:
     """Create Airflow's SQLite database, for tests that run a Dag or read connections from it."""
-    from airflow.utils import db  # noqa: PLC0415 - not before the environment is set
+    from airflow.utils import db
 
     db.initdb()
 

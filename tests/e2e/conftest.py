@@ -1,43 +1,131 @@
-"""One real Airflow and MLflow for all end-to-end tests, and a real Chromium."""
+"""The demo as a person starts it, in a terminal, and a real Chromium."""
 
 import os
+import pty
+import re
+import select
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from demo.stack import Stack
+from demo.processes import FOLDER_VARIABLE, end_all
 
+PROJECT = Path(__file__).parents[2]
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Start the stack that the demo starts, on ports that nobody has."""
-    with Stack(tmp_path_factory.mktemp("stack"), airflow_port=0, mlflow_port=0) as stack:
-        yield stack
+class Demo:
+    """``python -m demo`` in a pseudo terminal.
+
+    :param folder: where it keeps everything, so that what it leaves running can be recognised.
+    """
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.output = ""
+        self._keyboard, terminal = pty.openpty()
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "DEMO_"))}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "demo"],
+            cwd=PROJECT,
+            env={**own, "DEMO_FOLDER": str(folder), **environment},
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+
+    def wait_for(self, pattern: str, *, timeout_seconds: float) -> re.Match[str]:
+        """Read what it prints until the pattern is there."""
+        deadline = time.monotonic() + timeout_seconds
+        while (match := re.search(pattern, self.output)) is None:
+            assert time.monotonic() < deadline, f"no {pattern!r} within {timeout_seconds} s:\n{self.output}"
+            assert self._read(), f"it ended without {pattern!r}:\n{self.output}"
+        return match
+
+    def type(self, line: str) -> None:
+        """Type a line, as a person does."""
+        os.write(self._keyboard, f"{line}\n".encode())
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self, *, timeout_seconds: float) -> int:
+        """Wait for its end and return its exit status."""
+        deadline = time.monotonic() + timeout_seconds
+        while self._read():
+            assert time.monotonic() < deadline, f"it does not end:\n{self.output}"
+        return self.process.wait(max(1, deadline - time.monotonic()))
+
+    def left_behind(self) -> list[psutil.Process]:
+        """Return what still runs of all that it started: known by its environment, its folder or its arguments."""
+        return [
+            process
+            for process in psutil.process_iter(["environ", "cwd", "cmdline"])
+            if process.pid != os.getpid()
+            and any(
+                str(self.folder) in text
+                for text in (
+                    (process.info["environ"] or {}).get(FOLDER_VARIABLE, ""),
+                    process.info["cwd"] or "",
+                    *(process.info["cmdline"] or ()),
+                )
+            )
+        ]
+
+    def close(self) -> None:
+        """End it, whatever became of the test."""
+        end_all([*self.left_behind(), *([psutil.Process(self.process.pid)] if self.process.poll() is None else [])])
+        self.process.wait()
+        os.close(self._keyboard)
+
+    def _read(self) -> bool:
+        """Read what is there, at most a second long; ``False`` at the end."""
+        if not select.select([self._keyboard], [], [], 1)[0]:
+            return True
+        try:
+            text = os.read(self._keyboard, 65536).decode(errors="replace")
+        except OSError:  # How a pseudo terminal says that its other end has been closed.
+            return False
+        self.output += text.replace("\r\n", "\n")
+        return bool(text)
 
 
-@pytest.fixture(scope="session")
-def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return an empty folder for the demo."""
+    return tmp_path / "demo"
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
     """Return the folder for screenshots: ``SCREENSHOTS`` to keep them, else a temporary one."""
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @pytest.fixture
 def page(screenshots: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Open a page in Debian's Chromium; leave a last screenshot, which shows where a failed test stood."""
+    """Open a page in Debian's Chromium. Its last screenshot shows where a failed test stood."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         reason = "no Chromium: install it (Debian: apt-get install chromium) or name it in CHROMIUM"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light", locale="en-GB")
+        page.set_default_timeout(60_000)
         yield page
         page.screenshot(path=screenshots / f"{request.node.name}.png")
         browser.close()

@@ -1,0 +1,93 @@
+"""The whole loop as two people see it: one watches the demo in a terminal, one approves in the browser."""
+
+import contextlib
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from airflow_mlops.domain.job import LABEL_WORK_KEY
+from airflow_mlops.domain.work_key import WorkKey
+from demo.mlflow import version_of_alias
+from tests.e2e.conftest import Demo
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+
+STARTED = 600  # seconds: a trainer image may have to be built first
+REACHED = 300
+COMMENT = "The winter looks right."
+
+
+def test_the_loop_from_the_first_model_to_its_successor(folder: Path, page: Page, screenshots: Path) -> None:
+    demo = Demo(folder, DEMO_EXIT="yes")
+    with contextlib.closing(demo):
+        # The demo says where everything is.
+        airflow = demo.wait_for(r"Airflow: (\S+)", timeout_seconds=STARTED)[1]
+        mlflow = demo.wait_for(r"MLflow:  (\S+)", timeout_seconds=5)[1]
+        demo.wait_for("APPROVAL NEEDED", timeout_seconds=REACHED)
+        login = demo.wait_for(r"Login: +(\S+) +Password: (\S+)", timeout_seconds=5)
+        assert version_of_alias(mlflow, "flight-delays", "champion") is None
+
+        # The first model is approved in the browser.
+        page.goto(f"{airflow}/required_actions")
+        page.locator("input[name=username]").fill(login[1])
+        page.locator("input[name=password]").fill(login[2])
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name=re.compile("Promote version 1 of flight-delays")).click()
+        expect(page.get_by_text("no champion yet")).to_be_visible()
+        expect(page.get_by_text(re.compile("roc_auc is 0.7.*clears the bar"))).to_be_visible()
+        expect(page.get_by_text("Training data")).to_be_visible()
+        page.locator("input[name=element_comment]").fill(COMMENT)
+        page.screenshot(path=screenshots / "approval.png")
+        page.get_by_test_id("hitl-option-Approve").click()
+
+        # The terminal has waited, and sees it.
+        demo.wait_for("Approve: answered by reviewer", timeout_seconds=60)
+        demo.wait_for("PROMOTED: flight-delays version 1 is the champion; no version was", timeout_seconds=120)
+        first = version_of_alias(mlflow, "flight-delays", "champion")
+        assert first is not None
+        assert first.tags["airflow_mlops.promoted_by"] == "reviewer"
+        assert first.tags["airflow_mlops.approval_comment"] == COMMENT
+
+        # Its successor is approved in the terminal.
+        demo.wait_for("APPROVAL NEEDED: Promote version 2", timeout_seconds=REACHED)
+        demo.wait_for(r"against the champion's 0\.6\d+; with 95% confidence the improvement", timeout_seconds=5)
+        demo.type("a")
+        demo.wait_for("Comment", timeout_seconds=20)
+        demo.type("Better by far.")
+        demo.wait_for("PROMOTED: flight-delays version 2 is the champion; version 1 was", timeout_seconds=120)
+
+        assert demo.end(timeout_seconds=120) == 0
+        assert "WHERE THE TIME WENT" in demo.output
+        assert demo.left_behind() == []
+
+
+def test_ctrl_c_while_the_servers_start_leaves_no_process(folder: Path) -> None:
+    demo = Demo(folder, DEMO_BACKEND="process")
+    with contextlib.closing(demo):
+        demo.wait_for("flights by month: ready", timeout_seconds=STARTED)
+        assert demo.left_behind() != []
+        demo.interrupt()
+        assert demo.end(timeout_seconds=60) == 130
+        assert demo.left_behind() == []
+
+
+def test_ctrl_c_during_the_training_leaves_no_process_and_no_container(folder: Path) -> None:
+    demo = Demo(folder)
+    with contextlib.closing(demo):
+        run_id = demo.wait_for(r"/runs/(round-1-\w+)", timeout_seconds=STARTED)[1]
+        demo.wait_for(r"train +running", timeout_seconds=REACHED)
+        demo.interrupt()
+        assert demo.end(timeout_seconds=60) == 130
+        assert demo.left_behind() == []
+        if "containers of" in demo.output:
+            assert containers(WorkKey(dag_id="continuous_training", run_id=run_id, task_id="train")) == []
+
+
+def containers(key: WorkKey) -> list[str]:
+    import docker
+
+    with contextlib.closing(docker.from_env()) as client:
+        found = client.containers.list(all=True, filters={"label": f"{LABEL_WORK_KEY}={key}"})
+        return [str(container.name) for container in found]
