@@ -22,7 +22,7 @@ SNAPSHOT = Snapshot(dataset_name="flights", digest="f" * 64, uri="/data/f", rows
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """A name that no other test has: the server is shared."""
-    return request.node.name.replace("[", "-").replace("]", "")
+    return str(request.node.name)
 
 
 @pytest.fixture
@@ -93,6 +93,7 @@ def test_what_is_logged_twice_is_there_once(mlflow: MlflowEngine, run: RunRef, m
     assert len(found.data.params) == 150
     assert found.data.metrics["auc"] == 0.7
     assert [metric.step for metric in client.get_metric_history(run.run_id, "loss")] == list(range(1500))
+    assert found.inputs
     (dataset,) = found.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("flights", "f" * 36)
     assert found.data.tags["a"] == "1"

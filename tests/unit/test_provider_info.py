@@ -23,7 +23,7 @@ HEAVY = {
 
 def test_description_fits_the_schema_of_airflow() -> None:
     import airflow
-    import jsonschema
+    import jsonschema  # type: ignore[import-untyped] # it ships none
 
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(INFO, schema)
@@ -37,7 +37,7 @@ def test_airflow_finds_the_provider_its_connections_and_its_settings() -> None:
     from airflow.sdk import conf
     from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
-    manager = ProvidersManagerTaskRuntime()
+    manager = ProvidersManagerTaskRuntime()  # type: ignore[no-untyped-call] # Airflow's
     assert {"mlflow", "docker_host"} <= set(manager.hooks)
     assert conf.get("mlops", "job_backend") == "docker"
 
@@ -45,7 +45,7 @@ def test_airflow_finds_the_provider_its_connections_and_its_settings() -> None:
 def _dotted(info: dict[str, Any]) -> list[str]:
     modules = [module for kind in ("operators", "hooks") for entry in info[kind] for module in entry["python-modules"]]
     classes = [entry["hook-class-name"] for entry in info["connection-types"]] + info["extra-links"]
-    return modules + classes + [entry["handler"] for entry in info["asset-uris"]]
+    return [*modules, *classes, *(entry["handler"] for entry in info["asset-uris"])]
 
 
 @pytest.mark.parametrize("name", _dotted(INFO))
