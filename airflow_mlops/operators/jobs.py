@@ -9,8 +9,9 @@ from typing import Any
 
 from airflow.sdk import Context
 
-from airflow_mlops.domain.dataset import Snapshot, SnapshotManifest
+from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.job import JobLimits
+from airflow_mlops.engines.snapshots import open_snapshot
 from airflow_mlops.exceptions import DatasetError, InvalidInputError
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.operators.base import dag_file
@@ -20,33 +21,21 @@ from airflow_mlops.operators.base import dag_file
 def local_channel(snapshot: Snapshot) -> Iterator[Path]:
     """Give a local folder that holds a snapshot's Parquet parts and nothing else, for ``Job.channels``.
 
-    :raises DatasetError: when the folder of the snapshot does not hold what its manifest says.
+    :raises DatasetError: when the snapshot is not whole, or is another than was asked for.
     """
-    with open_storage(snapshot.uri).local() as stored, tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder:
-        channel = Path(folder)
-        for part in _manifest(snapshot).parts:
-            file = stored / part.name
-            found = file.stat().st_size if file.is_file() else None
-            if found != part.size_bytes:
-                state = "is missing" if found is None else f"has {found}"
-                msg = (
-                    f"{snapshot.uri}/{part.name} must have {part.size_bytes} bytes, but {state}. "
-                    f"Remove the folder, and take the snapshot again."
-                )
-                raise DatasetError(msg)
-            (channel / part.name).symlink_to(file.absolute())
-        yield channel
-
-
-def _manifest(snapshot: Snapshot) -> SnapshotManifest:
-    manifest = SnapshotManifest.from_dict((open_storage(snapshot.uri) / "manifest.json").read_json())
-    if manifest.digest != snapshot.digest:
-        msg = (
-            f"{snapshot.uri} holds the digest {manifest.digest}, but {snapshot.digest} was asked for. "
-            f"A snapshot never changes: take it again, and give this task the result."
-        )
-        raise DatasetError(msg)
-    return manifest
+    with (
+        open_snapshot(open_storage(snapshot.uri)) as local,
+        tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder,
+    ):
+        if local.manifest.digest != snapshot.digest:
+            msg = (
+                f"{snapshot.uri} holds the digest {local.manifest.digest}, but {snapshot.digest} was asked for. "
+                f"Take the snapshot again, and give this task the result."
+            )
+            raise DatasetError(msg)
+        for part in local.parts:
+            (Path(folder) / part.name).symlink_to(part.absolute())
+        yield Path(folder)
 
 
 def job_limits(limits: JobLimits | Mapping[str, Any] | None) -> JobLimits:
