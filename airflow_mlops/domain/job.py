@@ -292,7 +292,7 @@ class JobEngine(Protocol):
     """Runs jobs somewhere. A second ``run`` of the same work key attaches to the first one's job."""
 
     def run(self, job: Job, output: Path, log: Callable[[str], None]) -> JobResult:
-        """Run ``job`` to its end and collect ``model/`` and ``output/`` into the local folder ``output``.
+        """Run ``job`` to its end and collect ``model/`` and ``output/`` into the empty local folder ``output``.
 
         Every line that the job prints goes to ``log`` as it comes. Returns normally for every end of the job itself;
         raises only when it could not be run, followed or collected.
