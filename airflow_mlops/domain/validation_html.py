@@ -84,8 +84,8 @@ def _row(outcome: ExpectationOutcome) -> str:
     )
     return (
         f'<tr><td><span class="state {style}">{state}</span><br>{escape(outcome.severity)}</td>'
-        f"<td><p><code>{escape(outcome.type)}</code></p>{about}{notes}</td>"
-        f"<td>{expected}</td><td>{_found(outcome)}</td></tr>"
+        f'<td style="min-width: 18rem"><p><code>{escape(outcome.type)}</code></p>{about}{notes}</td>'
+        f'<td>{expected}</td><td style="min-width: 14rem; overflow-wrap: anywhere">{_found(outcome)}</td></tr>'
     )
 
 
