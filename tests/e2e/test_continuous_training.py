@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,12 @@ from playwright.sync_api import Page, expect
 
 from airflow_mlops.domain.job import LABEL_WORK_KEY
 from airflow_mlops.domain.work_key import WorkKey
+from demo.loop import Round, champion_of, play
 from demo.mlflow import version_of_alias
-from tests.e2e.conftest import Demo
+from demo.reviewers import AutomaticReviewer
+from demo.stack import Stack
+from demo.timetable import Timetable
+from tests.e2e.terminal import Demo
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -39,7 +44,8 @@ def test_the_loop_from_the_first_model_to_its_successor(folder: Path, page: Page
         expect(page.get_by_text(re.compile("roc_auc is 0.7.*clears the bar"))).to_be_visible()
         expect(page.get_by_text("Training data")).to_be_visible()
         page.locator("input[name=element_comment]").fill(COMMENT)
-        page.screenshot(path=screenshots / "approval.png")
+        summary = page.content()
+        page.screenshot(path=screenshots / "first_model.png")
         page.get_by_test_id("hitl-option-Approve").click()
 
         # The terminal has waited, and sees it.
@@ -49,10 +55,16 @@ def test_the_loop_from_the_first_model_to_its_successor(folder: Path, page: Page
         assert first is not None
         assert first.tags["airflow_mlops.promoted_by"] == "reviewer"
         assert first.tags["airflow_mlops.approval_comment"] == COMMENT
+        assert first.tags["airflow_mlops.dataset_digest"][:12] in summary
 
-        # Its successor is approved in the terminal.
+        # Its successor is looked at in the browser, and approved in the terminal.
         demo.wait_for("APPROVAL NEEDED: Promote version 2", timeout_seconds=REACHED)
         demo.wait_for(r"against the champion's 0\.6\d+; with 95% confidence the improvement", timeout_seconds=5)
+        page.set_viewport_size({"width": 1280, "height": 1500})
+        page.goto(f"{airflow}/required_actions")
+        page.get_by_role("link", name=re.compile("Promote version 2 of flight-delays")).click()
+        expect(page.get_by_text(re.compile("against the champion's 0.6.*confidence the improvement"))).to_be_visible()
+        page.screenshot(path=screenshots / "approval.png")
         demo.type("a")
         demo.wait_for("Comment", timeout_seconds=20)
         demo.type("Better by far.")
@@ -61,6 +73,21 @@ def test_the_loop_from_the_first_model_to_its_successor(folder: Path, page: Page
         assert demo.end(timeout_seconds=120) == 0
         assert "WHERE THE TIME WENT" in demo.output
         assert demo.left_behind() == []
+
+
+def test_a_candidate_that_is_no_better_is_refused_by_its_gate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trained on the same months, it ties with the champion. As child processes, for a machine without Docker."""
+    months = Round(title="Winter", train_start="2013-01-01", train_end="2013-03-01", holdout_end="2013-04-01")
+    with Stack(folder, backend="process", airflow_port=0, mlflow_port=0) as stack:
+        rounds = [play(stack, months, AutomaticReviewer(), Timetable(began=time.time()), name) for name in ("a", "b")]
+        champion = champion_of(stack)
+
+    assert [watch.is_promoted for watch in rounds] == [True, False]
+    assert champion is not None
+    assert champion.version == "1"
+    assert {task.task_id: task.state for task in rounds[1].tasks}["promote"] == "skipped"
+    last = capsys.readouterr().out.rpartition("NOT PROMOTED: version 1 stays the champion.")[2]
+    assert re.search("REFUSED roc_auc better than champion.*but it is the same", last)
 
 
 def test_ctrl_c_while_the_servers_start_leaves_no_process(folder: Path) -> None:
