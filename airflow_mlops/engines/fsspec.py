@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
-
-from fsspec import AbstractFileSystem
-from fsspec.implementations.local import LocalFileSystem
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_mlops.exceptions import InvalidInputError, MlopsError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +26,15 @@ class Storage:
     :param uri: the address that an Airflow task opens again, such as ``s3://conn_id@bucket/prefix``.
     """
 
-    filesystem: AbstractFileSystem
+    filesystem: "AbstractFileSystem"
     path: str
     uri: str
 
     @property
     def is_local(self) -> bool:
         """Whether the files lie on this machine, so that no copy is needed to read them."""
+        from fsspec.implementations.local import LocalFileSystem
+
         return isinstance(self.filesystem, LocalFileSystem)
 
     def __truediv__(self, relative: str) -> Self:
