@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -46,6 +46,8 @@ LABEL_WORK_KEY = "airflow-mlops.work-key"
 """Label by which a retry finds the container that an earlier try started."""
 LABEL_FINGERPRINT = "airflow-mlops.job"
 """Label that tells whether that container does the same job, or the Dag has changed since."""
+LABEL_PREPARED_SECONDS = "airflow-mlops.prepared-seconds"
+"""Label that says how long getting the image took, since a retry could not tell."""
 
 
 class JobCommand(enum.StrEnum):
@@ -200,6 +202,42 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceUsage(Document):
+    """What a job used, beside its wall time. ``None`` is what its engine or its host did not count."""
+
+    waiting_seconds: float
+    """From its submission to its start: getting the image and copying the inputs."""
+    cpu_seconds: float | None = None
+    """User and system time of all its processes."""
+    peak_memory_bytes: int | None = None
+    """The most that was in use: of the whole container where samples see it, of one process for a process job."""
+    read_bytes: int | None = None
+    """Read from disks. What was still in memory does not count."""
+    written_bytes: int | None = None
+    """Written to disks."""
+    unsampled_seconds: float = 0.0
+    """Time at the job's end that the figures do not cover, since they are samples; 0 where they are exact."""
+
+    def to_metrics(self) -> dict[str, float]:
+        """Return what was counted, as MLflow metrics."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {f"system/{name}": float(value) for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHandle(Document):
+    """A job that was submitted: what another process needs to follow, stop or collect it."""
+
+    work_key: str
+    job_id: str
+    """The engine's id of it, such as the container's."""
+    started_at: datetime
+    """By the clock of its host."""
+    image_digest: str | None
+    code_version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult(Document):
     """How a job ended."""
 
@@ -213,6 +251,7 @@ class JobResult(Document):
     """``org.opencontainers.image.revision`` of the image, if it says."""
     started_at: datetime
     finished_at: datetime
+    usage: ResourceUsage | None = None
 
     @property
     def seconds(self) -> float:
@@ -272,7 +311,8 @@ def require_success(job: Job, result: JobResult) -> None:
         JobState.FAILED: (JobFailedError, f"{name} failed with exit status {result.exit_code} {after}."),
         JobState.OUT_OF_MEMORY: (
             JobOutOfMemoryError,
-            f"{name} ran out of memory {after}: it may use {limits.memory_mb} MiB, see limits.memory_mb.",
+            f"{name} ran out of memory {after}: it may use {limits.memory_mb} MiB, see limits.memory_mb. "
+            + _peak(result.usage),
         ),
         JobState.OUT_OF_DISK: (
             JobOutOfDiskError,
@@ -288,6 +328,13 @@ def require_success(job: Job, result: JobResult) -> None:
     raise kind(msg)
 
 
+def _peak(usage: ResourceUsage | None) -> str:
+    """Return the memory that was seen in use, in words. The allocation that was refused is no part of it."""
+    if usage is None or usage.peak_memory_bytes is None:
+        return "It ended before its use was measured."
+    return f"Its measured peak was {usage.peak_memory_bytes / 2**20:.0f} MiB."
+
+
 class JobEngine(Protocol):
     """Runs jobs somewhere. A second ``run`` of the same work key attaches to the first one's job."""
 
@@ -297,6 +344,24 @@ class JobEngine(Protocol):
         Every line that the job prints goes to ``log`` as it comes. Returns normally for every end of the job itself;
         raises only when it could not be run, followed or collected.
         """
+        ...
+
+    def stop(self, work_key: str) -> None:
+        """Ask the job of this key to stop, and end it when it does not. What it has left by then stays.
+
+        Does nothing when there is none, or it has ended.
+        """
+        ...
+
+    def keep(self, work_key: str) -> str:
+        """Set the job of this key aside for a person to look at, so that no retry finds it. Return what it is now.
+
+        An engine that has nothing to keep returns nothing.
+        """
+        ...
+
+    def save_log(self, work_key: str, file: Path) -> None:
+        """Write what there still is of the job's log. Does nothing when there is none."""
         ...
 
     def remove(self, work_key: str) -> None:

@@ -30,6 +30,10 @@ class WallLimit:
     poll_seconds: float = 30.0
     """Longest wait until the job is looked at again, which finds out that its host is gone."""
 
+    def is_reached(self, seconds: float) -> bool:
+        """Whether a job that has run so long has come to its limit. That decides why it ended, whoever saw it end."""
+        return seconds >= self.wall_seconds
+
     def next_step(self, elapsed_seconds: float) -> Step:
         """Return what to do with a job that has run for ``elapsed_seconds`` and still runs.
 
@@ -42,6 +46,15 @@ class WallLimit:
         if until_kill > 0:
             return Step(action=Action.STOP, seconds=min(until_kill, self.poll_seconds))
         return Step(action=Action.KILL, seconds=self.poll_seconds)
+
+
+def sampling_seconds(elapsed_seconds: float) -> float:
+    """Return how long to wait until what a job uses is measured again.
+
+    A share of the time that it has run, so that what its last moments use, which nobody measures, stays a small part of
+    the whole. Half a minute at most, so that peaks are seen, and not too often for the host of many jobs.
+    """
+    return min(max(elapsed_seconds / 20, 0.25), 30.0)
 
 
 def follow(

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from airflow_mlops.domain.job import ResourceUsage
 from airflow_mlops.domain.serialization import Document
 
 
@@ -40,3 +41,6 @@ class TrainingResult(Document):
     code_version: str | None
     work_key: str
     job_seconds: float
+    """Wall time of the job."""
+    usage: ResourceUsage | None = None
+    """What the job used beside that."""

@@ -7,6 +7,7 @@ network or from what the worker's user may read. Only the worker's environment i
 import contextlib
 import io
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from airflow_mlops.domain.job import (
     JobLimits,
     JobResult,
     JobState,
+    ResourceUsage,
     judge_end,
     read_reason,
 )
@@ -40,6 +42,7 @@ _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 _LAUNCHER = Path(__file__).with_name("process_launcher.py")
 _CHUNK_BYTES = 64 * 1024
 _LOG_SECONDS = 5.0  # for the rest of the log, once the job has ended
+_BLOCK_BYTES = 512  # of getrusage(2), whatever the file system's are
 _SIGNALLED = 128  # a shell's exit status for a process that a signal ended is this and the signal's number
 
 
@@ -68,12 +71,13 @@ class ProcessEngine:
         :raises JobOutputError: when the job left what must not be collected, such as a link.
         """
         command = [*_program(job), job.command.value]
+        submitted_at = datetime.now(UTC)
         self.remove(job.work_key)
         tree = self.root / job.work_key
         self._prepare(tree, job)
         lines = LogLines(log)
         started_at = datetime.now(UTC)
-        exit_code, timed_out = self._execute(job, command, tree, lines)
+        exit_code, timed_out, used = self._execute(job, command, tree, lines)
         finished_at = datetime.now(UTC)
         problem = _collect(tree, output, job.limits, with_model=exit_code == 0 and not timed_out)
         reason = read_reason(output, lines.tail, exit_code)
@@ -91,6 +95,7 @@ class ProcessEngine:
             code_version=None,
             started_at=started_at,
             finished_at=finished_at,
+            usage=_usage(used, waiting_seconds=(started_at - submitted_at).total_seconds()),
         )
 
     def remove(self, work_key: str) -> None:
@@ -99,6 +104,26 @@ class ProcessEngine:
         if process is not None:
             _signal(process, signal.SIGKILL)
         shutil.rmtree(self.root / work_key, ignore_errors=True)
+
+    def stop(self, work_key: str) -> None:
+        """Ask the job of this key to stop, and kill it when its grace is over. Does nothing when there is none."""
+        process = self._running.get(work_key)
+        if process is None:
+            return
+        _signal(process, signal.SIGTERM)
+        try:
+            process.wait(self.grace_seconds)
+        except subprocess.TimeoutExpired:
+            self._running.pop(work_key, None)  # It was not for its memory that it was killed.
+            _signal(process, signal.SIGKILL)
+
+    def keep(self, work_key: str) -> str:
+        """Keep nothing: what a process wrote was moved away when it was collected."""
+        self.remove(work_key)
+        return ""
+
+    def save_log(self, work_key: str, file: Path) -> None:
+        """Save nothing: what a process prints goes to the task's log, and is kept nowhere else."""
 
     def _prepare(self, tree: Path, job: Job) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -111,8 +136,10 @@ class ProcessEngine:
         for name, file in job.input_files().items():
             shutil.copyfile(file, tree / name)
 
-    def _execute(self, job: Job, command: list[str], tree: Path, lines: LogLines) -> tuple[int, bool]:
-        """Return the exit status as a shell gives it, and whether the wall time limit ended the job."""
+    def _execute(
+        self, job: Job, command: list[str], tree: Path, lines: LogLines
+    ) -> tuple[int, bool, resource.struct_rusage | None]:
+        """Return the exit status as a shell gives it, whether the wall time limit ended the job, and what it used."""
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment |= {"HOME": str(tree), "TMPDIR": str(tree / "tmp"), **job.environment_at(str(tree))}
         limits = [str(os.getpid()), str(job.limits.memory_mb * 2**20), str(job.limits.scratch_bytes)]
@@ -127,8 +154,9 @@ class ProcessEngine:
         )
         self._running[job.work_key] = process
         ended = threading.Event()
+        used: list[resource.struct_rusage] = []
         reader = threading.Thread(target=_read_log, args=(process, lines), name="job-log", daemon=True)
-        waiter = threading.Thread(target=_wait, args=(process, ended), name="job-wait", daemon=True)
+        waiter = threading.Thread(target=_wait, args=(process, ended, used), name="job-wait", daemon=True)
         start = time.monotonic()
         try:
             reader.start()
@@ -144,7 +172,8 @@ class ProcessEngine:
             _signal(process, signal.SIGKILL)  # what it left running, or all of it when the worker was interrupted
             waiter.join()
             reader.join(_LOG_SECONDS)
-        return (process.returncode if process.returncode >= 0 else _SIGNALLED - process.returncode), timed_out
+        exit_code = process.returncode if process.returncode >= 0 else _SIGNALLED - process.returncode
+        return exit_code, timed_out, used[0] if used else None
 
 
 def _program(job: Job) -> list[str]:
@@ -164,9 +193,29 @@ def _program(job: Job) -> list[str]:
     return [str(Path(found).absolute()), *arguments]
 
 
-def _wait(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
-    process.wait()
+def _wait(process: subprocess.Popen[bytes], ended: threading.Event, used: list[resource.struct_rusage]) -> None:
+    """Wait as ``Popen.wait`` does, and for what the kernel counted, which that throws away."""
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except ChildProcessError:  # Somebody else in this process waits for any child.
+        process.wait()
+    else:
+        process.returncode = os.waitstatus_to_exitcode(status)
+        used.append(usage)
     ended.set()
+
+
+def _usage(used: resource.struct_rusage | None, *, waiting_seconds: float) -> ResourceUsage:
+    """Return what the kernel counted of the job and of those of its children that it waited for."""
+    if used is None:
+        return ResourceUsage(waiting_seconds=waiting_seconds)
+    return ResourceUsage(
+        waiting_seconds=waiting_seconds,
+        cpu_seconds=used.ru_utime + used.ru_stime,
+        peak_memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        read_bytes=used.ru_inblock * _BLOCK_BYTES,
+        written_bytes=used.ru_oublock * _BLOCK_BYTES,
+    )
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -167,6 +167,7 @@ class TrainModelOperator(MlopsOperator):
             code_version=self._code_version(result, context),
             work_key=job.work_key,
             job_seconds=result.seconds,
+            usage=result.usage,
         ).to_dict()
 
     def begin(self, job: Job, snapshot: Snapshot, mlflow: MlflowEngine, context: Context) -> RunRef:
@@ -216,7 +217,8 @@ class TrainModelOperator(MlopsOperator):
             if result.state is JobState.SUCCEEDED:
                 raise
             metrics, steps = {}, []
-        mlflow.log_metrics(run.run_id, {**metrics, "system/job_seconds": result.seconds}, steps)
+        used = result.usage.to_metrics() if result.usage else {}
+        mlflow.log_metrics(run.run_id, {**metrics, "system/job_seconds": result.seconds, **used}, steps)
         return metrics
 
     def enforce(self, job: Job, result: JobResult, output: Path) -> None:

@@ -17,6 +17,7 @@ from airflow_mlops.domain.job import (
     JobResult,
     JobState,
     MetricStep,
+    ResourceUsage,
     judge_end,
     read_metric_steps,
     read_metrics,
@@ -68,6 +69,7 @@ def result(state: JobState, reason: str = "no room") -> JobResult:
         code_version=None,
         started_at=START,
         finished_at=START + timedelta(seconds=12),
+        usage=ResourceUsage(waiting_seconds=1, peak_memory_bytes=4000 * 2**20),
     )
 
 
@@ -192,7 +194,11 @@ def test_success_raises_nothing(job: Job) -> None:
     ("state", "error", "words"),
     [
         (JobState.FAILED, JobFailedError, "exit status 3 after 12 s"),
-        (JobState.OUT_OF_MEMORY, JobOutOfMemoryError, "may use 4096 MiB, see limits.memory_mb"),
+        (
+            JobState.OUT_OF_MEMORY,
+            JobOutOfMemoryError,
+            r"4096 MiB, see limits\.memory_mb\. Its measured peak was 4000 MiB",
+        ),
         (JobState.OUT_OF_DISK, JobOutOfDiskError, "may use 2048 MiB, see limits.scratch_mb"),
         (JobState.TIMED_OUT, JobTimeoutError, "may run 14400 s, see limits.wall_seconds"),
         (JobState.STOPPED, JobStoppedError, "stopped from outside"),
@@ -205,6 +211,11 @@ def test_every_other_end_has_its_error_with_the_reason_of_the_job(
         require_success(job, result(state))
     assert str(raised.value).startswith("The train job in image flights:1 ")
     assert str(raised.value).endswith("Its reason: no room")
+
+
+def test_memory_that_nobody_measured_is_said_to_be_unknown(job: Job) -> None:
+    with pytest.raises(JobOutOfMemoryError, match="It ended before its use was measured"):
+        require_success(job, replace(result(JobState.OUT_OF_MEMORY), usage=None))
 
 
 def write(output: Path, name: str, text: str) -> Path:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mlops.domain.polling import Action, WallLimit, follow
+from airflow_mlops.domain.polling import Action, WallLimit, follow, sampling_seconds
 
 LIMIT = WallLimit(wall_seconds=100, grace_seconds=10, poll_seconds=30)
 
@@ -84,3 +84,7 @@ def test_a_job_found_after_its_limit_is_not_given_a_second_one() -> None:
     job = FakeJob(seconds=1000, obeys=False, clock=500)
     assert job.follow()
     assert job.signals == [(500, "kill")]
+
+
+def test_what_the_last_sample_misses_is_a_small_part_of_a_long_job_and_half_a_minute_at_most() -> None:
+    assert [sampling_seconds(elapsed) for elapsed in (0, 5, 60, 600, 86400)] == [0.25, 0.25, 3, 30, 30]

@@ -235,3 +235,26 @@ def test_a_job_dies_with_its_worker(tmp_path: Path) -> None:
         assert psutil.Process(job).is_running()
         worker.kill()
     assert ends(job)
+
+
+def test_what_a_job_used_is_what_the_kernel_counted(run: Run) -> None:
+    usage = run(
+        """
+        import os, subprocess, sys, time
+        held = bytearray(80 << 20)
+        while time.process_time() < 0.5:
+            pass
+        subprocess.run([sys.executable, "-S", "-c", "import time\\nwhile time.process_time() < 0.3: pass"], check=True)
+        file = os.open("model/weights", os.O_WRONLY | os.O_CREAT)
+        os.write(file, b"x" * (1 << 19))
+        os.fsync(file)
+        """
+    ).usage
+    assert usage is not None
+    assert usage.cpu_seconds == pytest.approx(0.8, abs=0.5)
+    assert usage.peak_memory_bytes is not None
+    assert 80 << 20 < usage.peak_memory_bytes < 120 << 20
+    assert usage.written_bytes is not None
+    assert usage.read_bytes is not None
+    assert usage.unsampled_seconds == 0
+    assert usage.waiting_seconds < 5
