@@ -1,0 +1,128 @@
+"""What the README and the docs show as code is code that works."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import pytest
+
+from airflow_mlops.domain.promotion import PromotionDecision, PromotionPolicy
+from airflow_mlops.engines.yaml import read_document
+from airflow_mlops.operators.promotion import PromotionGateOperator
+from airflow_mlops.operators.training import TrainModelOperator
+from demo.flights import write_months
+
+PROJECT = Path(__file__).parents[2]
+EXAMPLES = PROJECT / "docs" / "examples"
+
+
+def code_blocks(page: str, language: str) -> list[str]:
+    """Return the code blocks of a page that are in this language."""
+    parts = (PROJECT / page).read_text().split(f"```{language}\n")[1:]
+    return [part.partition("```")[0] for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("page", "language", "example"),
+    [
+        ("README.md", "python", "churn.py"),
+        ("docs/job-contract.md", "python", "logistic.py"),
+        ("docs/promotion.md", "yaml", "policy.yaml"),
+    ],
+)
+def test_page_shows_the_example_as_it_is(page: str, language: str, example: str) -> None:
+    assert (EXAMPLES / example).read_text() in code_blocks(page, language)
+
+
+def test_dag_of_the_readme_has_twenty_lines_or_so() -> None:
+    lines = [line for line in (EXAMPLES / "churn.py").read_text().splitlines() if line.strip()]
+    assert len(lines) <= 25
+
+
+def test_dag_of_the_readme_is_one_that_airflow_reads(airflow_db: None, tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    (tmp_path / "churn.py").write_text((EXAMPLES / "churn.py").read_text())
+    bag = DagBag(dag_folder=str(tmp_path))
+    assert bag.import_errors == {}
+    dag: Any = bag.get_dag("churn")
+    follows = {task.task_id: set(task.downstream_task_ids) for task in dag.tasks}
+    assert follows == {
+        "snapshot": {"validate", "train"},
+        "holdout": {"evaluate"},
+        "validate": {"train", "register"},
+        "train": {"register"},
+        "register": {"evaluate"},
+        "evaluate": {"gate"},
+        "gate": {"approve", "promote"},
+        "approve": {"promote"},
+        "promote": set(),
+    }
+
+
+def test_policy_in_yaml_is_the_policy_of_the_reference_dag(airflow_db: None) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(PROJECT / "dags"))
+    dag: Any = bag.get_dag("continuous_training")
+    assert PromotionPolicy.from_dict(read_document(EXAMPLES / "policy.yaml")) == dag.get_task("gate").policy
+
+
+def extending(number: int) -> dict[str, Any]:
+    """Run a code block of the page about subclasses, and return what it defines."""
+    namespace: dict[str, Any] = {"__name__": "example"}
+    exec(compile(code_blocks("docs/extending.md", "python")[number], "docs/extending.md", "exec"), namespace)  # noqa: S102
+    return namespace
+
+
+@pytest.mark.parametrize(("day", "passed"), [(18, True), (20, False)])
+def test_gate_of_the_docs_adds_a_verdict(day: int, passed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = PromotionDecision(
+        model_name="churn",
+        version="1",
+        model_digest="",
+        evidence_uri="",
+        evidence_digest="",
+        champion_version=None,
+        policy_digest="",
+        passed=True,
+        verdicts=(),
+    )
+    monkeypatch.setattr(PromotionGateOperator, "measure", lambda _self, _context: judged)
+    gate = extending(0)["WeekdayGateOperator"](task_id="gate", evidence={}, policy={})
+    decision = gate.measure({"ti": SimpleNamespace(start_date=datetime(2026, 11, day, tzinfo=UTC))})
+    assert decision.passed is passed
+    assert [verdict.passed for verdict in decision.verdicts] == [passed]
+
+
+def test_training_by_an_engine_of_your_own_is_a_training() -> None:
+    assert issubclass(extending(1)["BatchTrainingOperator"], TrainModelOperator)
+
+
+def test_trainer_of_the_docs_trains_a_model_that_the_image_can_score(tmp_path: Path) -> None:
+    january = write_months(tmp_path / "months")[0]
+    for channel in ("train", "score"):
+        folder = tmp_path / "input" / "data" / channel
+        folder.mkdir(parents=True)
+        duckdb.execute(f"COPY (FROM '{january}' LIMIT 2000) TO '{folder}/part-0.parquet' (FORMAT parquet)")
+    settings = tmp_path / "input" / "config" / "hyperparameters.json"
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"target": "late", "features": "distance,hour,temp", "regularization": "0.5"}))
+    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path), "JOB_TRAINER": "logistic"}
+    for command in ("train", "score"):
+        subprocess.run(
+            [sys.executable, PROJECT / "docker" / "trainer", command],
+            env={**environment, "PYTHONPATH": str(EXAMPLES)},
+            check=True,
+        )
+    metrics = json.loads((tmp_path / "output" / "data" / "metrics.json").read_text())
+    assert 0.5 < metrics["train_accuracy"] < 1
+    predictions = duckdb.read_parquet(str(tmp_path / "output" / "data" / "predictions.parquet"))
+    assert predictions.columns == ["prediction", "probability"]
+    assert len(predictions) == 2000
