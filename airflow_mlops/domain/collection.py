@@ -3,13 +3,15 @@
 import codecs
 import collections
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from airflow_mlops.domain.job import JobLimits
 from airflow_mlops.exceptions import JobOutOfDiskError
 
 LOG_LINE_CHARACTERS = 4096
 LOG_TAIL_LINES = 20
+LOG_CHARACTERS = 16 * 2**20
+"""How much of one job's log goes to the task's log. A job that prints more must not fill the worker or its storage."""
 MAXIMUM_FILES = 10_000
 
 
@@ -17,11 +19,14 @@ class LogLines:
     """Turns chunks of bytes into lines of text as they come, and remembers the last ones.
 
     Bytes that are not UTF-8 become ``�``. A carriage return ends a line too, or a progress bar would be one endless
-    line; for the same reason long lines are cut into pieces.
+    line; for the same reason long lines are cut into pieces. After so many characters, no more is passed on, but for
+    the last lines when the end has come.
     """
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
+        self._left = LOG_CHARACTERS
+        self._time = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._rest = ""
         self._tail: collections.deque[str] = collections.deque(maxlen=LOG_TAIL_LINES)
@@ -31,8 +36,14 @@ class LogLines:
         """The last lines."""
         return list(self._tail)
 
-    def feed(self, chunk: bytes, *, is_last: bool = False) -> None:
-        """Take the next bytes."""
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is passed on."""
+        return self._left <= 0
+
+    def feed(self, chunk: bytes, *, time: str = "", is_last: bool = False) -> None:
+        """Take the next bytes, and the time at which they were printed, which then begins each line."""
+        self._time = time or self._time
         *lines, self._rest = re.split(r"[\r\n]", self._rest + self._decoder.decode(chunk, is_last))
         while len(self._rest) > LOG_LINE_CHARACTERS or (is_last and self._rest):
             lines.append(self._rest[:LOG_LINE_CHARACTERS])
@@ -42,9 +53,22 @@ class LogLines:
                 self._emit(line[start : start + LOG_LINE_CHARACTERS])
 
     def _emit(self, line: str) -> None:
-        if line.strip():
-            self._tail.append(line)
-            self._log(line)
+        if not line.strip():
+            return
+        self._tail.append(line)
+        if self.is_full:
+            return
+        self._log(f"{self._time} {line}" if self._time else line)
+        self._left -= len(line)
+        if self.is_full:
+            self._log("(the log is too long: what follows is not shown, but for its last lines)")
+
+    def show_end(self, tail: Sequence[str]) -> None:
+        """Pass on the last lines, if the log was too long to pass on all of it."""
+        if self.is_full:
+            self._log("(the last lines of the log)")
+            for line in tail:
+                self._log(line)
 
 
 class OutputBudget:

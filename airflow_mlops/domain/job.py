@@ -30,6 +30,7 @@ BASE_DIR = "/opt/ml"
 CONFIG = "input/config"
 HYPERPARAMETERS = "input/config/hyperparameters.json"
 CHANNELS = "input/data"
+SECRETS = "input/secrets"
 MODEL = "model"
 MLMODEL = "model/MLmodel"
 RESULTS = "output"
@@ -48,6 +49,8 @@ LABEL_FINGERPRINT = "airflow-mlops.job"
 """Label that tells whether that container does the same job, or the Dag has changed since."""
 LABEL_PREPARED_SECONDS = "airflow-mlops.prepared-seconds"
 """Label that says how long getting the image took, since a retry could not tell."""
+LABEL_SECRETS = "airflow-mlops.secrets"
+"""Label with the names of the files that must be wiped when the job has ended."""
 
 
 class JobCommand(enum.StrEnum):
@@ -109,6 +112,10 @@ class JobLimits(Document):
         return self.scratch_mb * 2**20
 
 
+Gpus = int | str | Sequence[str]
+"""How many GPUs, ``"all"`` of them, or their ids on the host."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One job to run. Paths are local to the worker; the engine copies them in and out."""
@@ -126,10 +133,22 @@ class Job:
     program: tuple[str, ...] = ()
     """Program and arguments before the command; for containers, empty means the image's entrypoint."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """File name to content, put at ``input/secrets/``, for the job's user to read alone."""
+    gpus: Gpus = 0
     network: str | None = None
     """Docker network to join, or ``None`` for no network at all."""
     limits: JobLimits = field(default_factory=JobLimits)
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        is_count = isinstance(self.gpus, int) and not isinstance(self.gpus, bool) and self.gpus >= 0
+        is_list = (
+            isinstance(self.gpus, (list, tuple)) and self.gpus and all(isinstance(name, str) for name in self.gpus)
+        )
+        if not (is_count or is_list or self.gpus == "all"):
+            msg = f"gpus is {self.gpus!r}, but must be a number of GPUs, 'all', or a list of their ids."
+            raise InvalidInputError(msg)
 
     @property
     def place(self) -> str:
@@ -146,6 +165,8 @@ class Job:
                 "program": list(self.program),
                 "hyperparameters": dict(self.hyperparameters),
                 "environment": sorted(self.environment),
+                "secrets": sorted(self.secrets),
+                "gpus": self.gpus,
                 "network": self.network,
                 "limits": self.limits.to_dict(),
                 "labels": dict(self.labels),
@@ -281,6 +302,22 @@ def judge_end(*, exit_code: int, oom_killed: bool, timed_out: bool, reason: str)
     else:
         state = JobState.FAILED
     return state
+
+
+def require_digest(image: str) -> None:
+    """Refuse an image that is named by a tag.
+
+    :raises InvalidInputError: with the way to find its digest.
+    """
+    if re.search(r"(^|@)sha256:[0-9a-f]{64}$", image):
+        return
+    msg = (
+        f"The image {image!r} is named by a tag, which may mean another image tomorrow, and require_digest refuses "
+        f"that. Name it by its digest, such as 'repository@sha256:…', as "
+        f"`docker image inspect --format '{{{{.RepoDigests}}}} {{{{.Id}}}}' {image}` shows; an image that was never "
+        f"pushed has an id alone."
+    )
+    raise InvalidInputError(msg)
 
 
 def read_reason(output: Path, tail: Sequence[str], exit_code: int) -> str:

@@ -7,23 +7,27 @@ size, and no more than that is collected.
 """
 
 import contextlib
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from airflow_mlops.domain.collection import LogLines, OutputBudget
+from airflow_mlops.domain.collection import LOG_TAIL_LINES, LogLines, OutputBudget
 from airflow_mlops.domain.job import (
     BASE_DIR,
     LABEL_FINGERPRINT,
+    LABEL_PREPARED_SECONDS,
+    LABEL_SECRETS,
     LABEL_WORK_KEY,
     MODEL,
     RESULTS,
     Job,
+    JobHandle,
     JobLimits,
     JobResult,
     JobState,
@@ -31,7 +35,9 @@ from airflow_mlops.domain.job import (
     read_reason,
 )
 from airflow_mlops.domain.polling import WallLimit, follow
-from airflow_mlops.engines.archive import CHUNK_BYTES, pack, unpack
+from airflow_mlops.engines.archive import CHUNK_BYTES, pack, pack_wiped, unpack
+from airflow_mlops.engines.docker_log import LogReader
+from airflow_mlops.engines.docker_usage import UsageMeter, sample
 from airflow_mlops.exceptions import (
     DockerUnavailableError,
     ImageNotFoundError,
@@ -45,11 +51,16 @@ if TYPE_CHECKING:
     from docker.errors import APIError
     from docker.models.containers import Container
     from docker.models.images import Image
+    from docker.types import CancellableStream
 
 REVISION_LABEL = "org.opencontainers.image.revision"
 
 _USER = 1000
-_LOG_SECONDS = 10.0  # for the rest of the log, once the job has ended
+_LOG_SECONDS = 30.0  # for the rest of the log, once the job has ended
+_SAMPLE_SECONDS = 5.0  # for a measurement that is under way
+_SAVED_LINES = 50_000
+_UNSTARTED_SECONDS = 3600.0  # Copying the inputs in takes no longer.
+_RECONNECT_SECONDS = 1.0
 _NOT_FOUND = 404
 _CONFLICT = 409
 
@@ -65,7 +76,8 @@ class DockerEngine:
     :param client_key: path of this client's key.
     :param username: login at the registry that images are pulled from.
     :param password: its password.
-    :param grace_seconds: how long a job may take to stop when it has reached its wall time limit.
+    :param grace_seconds: how long a job may take to stop, before it is killed.
+    :param patience_seconds: how long the host may not answer while a job is followed, until that is an error.
     """
 
     url: str | None = None
@@ -75,37 +87,165 @@ class DockerEngine:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     grace_seconds: float = 30.0
+    patience_seconds: float = 60.0
 
     def run(self, job: Job, output: Path, log: Callable[[str], None]) -> JobResult:
         """Run ``job``, or attach to its container, and collect ``model/`` and ``output/`` into ``output``.
 
+        Each line of the log begins with the time at which the job printed it. Raises what :meth:`submit`,
+        :meth:`follow` and :meth:`collect` raise.
+        """
+        handle = self.submit(job)
+        meter = self.follow(handle, job.limits, log)
+        return self.collect(handle, job.limits, output, meter)
+
+    def submit(self, job: Job) -> JobHandle:
+        """Start ``job`` unless an earlier try has, and return without waiting for it.
+
         :raises ImageNotFoundError: when the image is neither there nor to be pulled.
         :raises DockerUnavailableError: when the host does not answer. A retry attaches to the job.
         :raises InvalidInputError: when the host refuses the job, such as for a network that it does not have.
+        """
+        with self._client() as client:
+            _sweep(client)
+            container = self._attachable(client, job) or self._start(client, job)
+            container.reload()
+            origin = _Origin.of(client.images.get(container.attrs["Image"]), job.image or "")
+            return JobHandle(
+                work_key=job.work_key,
+                job_id=str(container.id),
+                started_at=_time(container.attrs["State"]["StartedAt"]),
+                image_digest=origin.digest,
+                code_version=origin.revision,
+            )
+
+    def follow(self, handle: JobHandle, limits: JobLimits, log: Callable[[str], None]) -> UsageMeter:
+        """Pass on the log until the job has ended, by itself or at its wall time limit, and measure what it uses.
+
+        Of a job that has ended, the log is passed on whole, and nothing can be measured any more.
+
+        :raises DockerUnavailableError: when the host has not answered for :attr:`patience_seconds`.
+        """
+        lines = LogLines(log)
+        with self._client() as client:
+            # Both times are the host's: its clock may differ from the worker's, and the job may run since long ago.
+            begun = time.monotonic() - self._elapsed(client, handle)
+            patience = _Patience(self.patience_seconds)
+            meter, ended = UsageMeter(handle.started_at), threading.Event()
+            measures: dict[str, Any] = {
+                "stats": lambda: client.api.stats(handle.job_id, stream=False, one_shot=True),
+                "elapsed": lambda: time.monotonic() - begun,
+                "ended": ended,
+            }
+            sampler = threading.Thread(target=sample, args=(meter,), kwargs=measures, name="job-usage", daemon=True)
+            sampler.start()
+            reader = LogReader(lines, lambda since, live: _open_log(client, handle.job_id, since, live=live))
+            try:
+                follow(
+                    self.wall_limit(limits.wall_seconds),
+                    elapsed=measures["elapsed"],
+                    wait=lambda seconds: patience.wait(client, handle.job_id, seconds),
+                    stop=lambda: _signal(client, handle.job_id, "SIGTERM"),
+                    kill=lambda: _signal(client, handle.job_id, "SIGKILL"),
+                )
+                reader.finish(_LOG_SECONDS)
+            finally:
+                ended.set()
+                reader.close()  # which also ends a reader that still waits
+            if lines.is_full:
+                lines.show_end(_tail(client, handle.job_id))
+            sampler.join(_SAMPLE_SECONDS)
+            return meter
+
+    def collect(self, handle: JobHandle, limits: JobLimits, output: Path, meter: UsageMeter | None = None) -> JobResult:
+        """Copy what the ended job left into the empty local folder ``output``, and say how it ended.
+
+        Its own times tell whether its limit ended it, so that the answer is the same whoever asks, and when.
+
+        :param meter: what was measured while it was followed.
         :raises JobOutputError: when the job left what must not be collected, such as a link.
         """
         from docker.errors import NotFound
 
         with self._client() as client:
-            container = self._attachable(client, job) or self._start(client, job)
-            container.reload()
-            origin = _Origin.of(client.images.get(container.attrs["Image"]), job.image or "")
-            lines = LogLines(log)
             try:
-                timed_out = self._follow(client, container, job.limits, lines)
-                container.reload()
-                return _collect(container, job.limits, output, lines.tail, origin, timed_out=timed_out)
+                container = client.containers.get(handle.job_id)
+                _wipe_secrets(container)
+                result = _collect(container, limits, output, handle, self.wall_limit(limits.wall_seconds))
+                usage = (meter or UsageMeter(result.started_at)).usage(
+                    waiting_seconds=_waiting_seconds(container), finished_at=result.finished_at
+                )
+                return replace(result, usage=usage)
             except NotFound:
-                state = container.attrs["State"]
                 return JobResult(
                     state=JobState.STOPPED,
                     exit_code=None,
-                    reason="its container was removed while it ran",
-                    image_digest=origin.digest,
-                    code_version=origin.revision,
-                    started_at=_time(state["StartedAt"]),
-                    finished_at=_time(client.info()["SystemTime"]),
+                    reason="its container was removed before it was collected",
+                    image_digest=handle.image_digest,
+                    code_version=handle.code_version,
+                    started_at=handle.started_at,
+                    finished_at=max(handle.started_at, _time(client.info()["SystemTime"])),
                 )
+
+    def stop(self, work_key: str) -> None:
+        """Ask the job of this key to stop, and kill it when its grace is over. Its container stays.
+
+        The host itself waits and kills, so the job ends even if whoever asked has gone by then.
+        """
+        with self._client() as client:
+            for container in _find(client, work_key):
+                container.stop(timeout=math.ceil(self.grace_seconds))
+
+    def keep(self, work_key: str) -> str:
+        """Set the container of this key aside under another name, so that no retry finds it, and return that name."""
+        with self._client() as client:
+            for container in _find(client, work_key):
+                name = f"{container.name}-kept-{str(container.id)[:12]}"
+                container.rename(name)
+                return name
+        return ""
+
+    def save_log(self, work_key: str, file: Path) -> None:
+        """Write the last lines of the job's log with their times: what Docker keeps of it, which has a bound."""
+        with self._client() as client:
+            for container in _find(client, work_key):
+                with file.open("wb") as saved:
+                    for frame in container.logs(stream=True, follow=False, timestamps=True, tail=_SAVED_LINES):
+                        saved.write(frame)
+
+    def running(self) -> set[str]:
+        """Return the ids of all jobs of this package that run on the host, whoever started them."""
+        with self._client() as client:
+            found = client.api.containers(filters={"label": LABEL_WORK_KEY, "status": ["created", "running"]})
+            return {container["Id"] for container in found}
+
+    @contextlib.contextmanager
+    def ends(self, since: int) -> Iterator["CancellableStream[dict[str, Any]]"]:
+        """Give a stream of events, one for each job that ends on the host from ``since`` on, with its ``id``.
+
+        It is one connection, however many jobs run. Docker remembers the last thousand or so events.
+        """
+        with self._client() as client:
+            filters = {"type": "container", "event": ["die"], "label": LABEL_WORK_KEY}
+            stream = client.api.events(since=since, filters=filters, decode=True)
+            try:
+                yield stream
+            finally:
+                stream.close()
+
+    def now(self) -> datetime:
+        """Return the time by the host's clock, which jobs' times are by."""
+        with self._client() as client:
+            return _time(client.info()["SystemTime"])
+
+    def wall_limit(self, wall_seconds: float) -> WallLimit:
+        """Return the decisions about a job's wall time, the same for each way of waiting."""
+        return WallLimit(wall_seconds=wall_seconds, grace_seconds=self.grace_seconds)
+
+    def signal(self, job_id: str, name: str) -> None:
+        """Send a signal to a job. Does nothing when it has ended."""
+        with self._client() as client:
+            _signal(client, job_id, name)
 
     def remove(self, work_key: str) -> None:
         """Remove the container of this key with its volume, running or not. Does nothing when there is none."""
@@ -123,14 +263,24 @@ class DockerEngine:
         """The host's address, in words."""
         return self.url or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
 
+    @staticmethod
+    def _elapsed(client: "DockerClient", handle: JobHandle) -> float:
+        return float((_time(client.info()["SystemTime"]) - handle.started_at).total_seconds())
+
     # Start -----------------------------------------------------------------------------------------------------------
 
     def _attachable(self, client: "DockerClient", job: Job) -> "Container | None":
-        """Return the container of an earlier try that runs or has succeeded, and remove any other of this key."""
+        """Return the container of an earlier try that runs or can be collected, and remove any other of this key.
+
+        One that was stopped from outside can not: that is what a retry cures. Nor one that was not started, since the
+        try died before it had all its inputs.
+        """
         found = None
         for container in _find(client, job.work_key):
-            state = container.attrs["State"]
-            is_useful = state["Running"] or (state["Status"] == "exited" and state["ExitCode"] == 0)
+            is_useful = container.attrs["State"]["Running"] or (
+                container.status == "exited"
+                and _end(container, self.wall_limit(job.limits.wall_seconds), "") is not JobState.STOPPED
+            )
             if found is None and is_useful and container.labels.get(LABEL_FINGERPRINT) == job.fingerprint:
                 found = container
             else:
@@ -140,9 +290,12 @@ class DockerEngine:
     def _start(self, client: "DockerClient", job: Job) -> "Container":
         from docker.errors import APIError
 
+        submitted = time.monotonic()
         image = self._image(client, job.image)
+        settings = _settings(job, image)
+        settings["labels"][LABEL_PREPARED_SECONDS] = f"{time.monotonic() - submitted:.3f}"
         try:
-            container = client.containers.create(**_settings(job, image))
+            container = client.containers.create(**settings)
         except APIError as error:
             if error.status_code != _CONFLICT:
                 raise
@@ -151,9 +304,15 @@ class DockerEngine:
         try:
             container.put_archive(BASE_DIR, pack(job, owner=_USER))
             container.start()
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(Exception):  # The first error says more.
                 _remove(container)
+            if job.gpus and isinstance(error, APIError) and "device" in str(error):
+                msg = (
+                    f"The Docker host {self.address} cannot give the job its GPUs (gpus={job.gpus!r}): "
+                    f"{_explanation(error)}. Install the NVIDIA Container Toolkit there, or run the job elsewhere."
+                )
+                raise InvalidInputError(msg) from error
             raise
         return container
 
@@ -182,31 +341,6 @@ class DockerEngine:
                 f"and cannot be pulled: {_explanation(error)}. {remedy}"
             )
             raise ImageNotFoundError(msg) from error
-
-    # Follow ----------------------------------------------------------------------------------------------------------
-
-    def _follow(self, client: "DockerClient", container: "Container", limits: JobLimits, lines: LogLines) -> bool:
-        """Pass on the log until the job has ended, and return whether it reached its wall time limit."""
-        stream = container.logs(stream=True, follow=True)
-        reader = threading.Thread(target=_read_log, args=(stream, lines), name="job-log", daemon=True)
-        reader.start()
-        # Both times are the host's: its clock may differ from the worker's, and the job may run since an earlier try.
-        since = (
-            time.monotonic()
-            - (_time(client.info()["SystemTime"]) - _time(container.attrs["State"]["StartedAt"])).total_seconds()
-        )
-        try:
-            timed_out = follow(
-                WallLimit(wall_seconds=limits.wall_seconds, grace_seconds=self.grace_seconds),
-                elapsed=lambda: time.monotonic() - since,
-                wait=lambda seconds: _wait(container, seconds),
-                stop=lambda: _signal(container, "SIGTERM"),
-                kill=lambda: _signal(container, "SIGKILL"),
-            )
-            reader.join(_LOG_SECONDS)
-        finally:
-            stream.close()  # which also ends a reader that still waits
-        return timed_out
 
     # Connection ------------------------------------------------------------------------------------------------------
 
@@ -265,15 +399,20 @@ class _Origin:
 
 def _settings(job: Job, image: "Image") -> dict[str, Any]:
     """Return the container's settings."""
-    from docker.types import LogConfig, Ulimit
+    from docker.types import DeviceRequest, LogConfig, Ulimit
 
     limits = job.limits
     memory = f"{limits.memory_mb}m"
     settings: dict[str, Any] = {
         "image": image.id,
         "command": [job.command.value],
-        "name": f"airflow-mlops-{job.work_key}",  # A name is unique on the host, so two tries cannot both start.
-        "labels": {**job.labels, LABEL_WORK_KEY: job.work_key, LABEL_FINGERPRINT: job.fingerprint},
+        "name": _name(job.work_key),  # A name is unique on the host, so two tries cannot both start.
+        "labels": {
+            **job.labels,
+            LABEL_WORK_KEY: job.work_key,
+            LABEL_FINGERPRINT: job.fingerprint,
+            LABEL_SECRETS: ",".join(sorted(job.secrets)),
+        },
         "environment": {"HOME": "/tmp", **job.environment_at(BASE_DIR)},  # noqa: S108 - the job's own file system
         "user": f"{_USER}:{_USER}",
         "network_mode": job.network or "none",
@@ -294,12 +433,33 @@ def _settings(job: Job, image: "Image") -> dict[str, Any]:
         "log_config": LogConfig(type="json-file", config={"max-size": "50m", "max-file": "2"}),
         "init": True,  # Process 1 ignores a request to stop that it does not handle; an init passes it on.
     }
+    if job.gpus:
+        is_list = not isinstance(job.gpus, (int, str))
+        count = -1 if job.gpus == "all" else job.gpus  # -1 is Docker's word for all
+        which = {"device_ids": list(cast("Sequence[str]", job.gpus))} if is_list else {"count": count}
+        settings["device_requests"] = [DeviceRequest(capabilities=[["gpu"]], **which)]
     return settings | ({"entrypoint": list(job.program)} if job.program else {})
 
 
+def _name(work_key: str) -> str:
+    return f"airflow-mlops-{work_key}"
+
+
 def _find(client: "DockerClient", work_key: str) -> list["Container"]:
+    """Return the container of this key. Those that were set aside have the label, but another name."""
     filters: dict[str, str | list[str] | bool] = {"label": f"{LABEL_WORK_KEY}={work_key}"}
-    return client.containers.list(all=True, filters=filters, ignore_removed=True)
+    found = client.containers.list(all=True, filters=filters, ignore_removed=True)
+    return [container for container in found if container.name == _name(work_key)]
+
+
+def _sweep(client: "DockerClient") -> None:
+    """Remove containers that were made long ago and never started: their task died in between, for the last time."""
+    filters: dict[str, str | list[str] | bool] = {"label": LABEL_WORK_KEY, "status": "created"}
+    now = time.time()
+    for container in client.containers.list(all=True, filters=filters, ignore_removed=True):
+        is_new = abs(now - _time(container.attrs["Created"]).timestamp()) < _UNSTARTED_SECONDS
+        if not is_new:
+            _remove(container)
 
 
 def _remove(container: "Container") -> None:
@@ -313,44 +473,73 @@ def _remove(container: "Container") -> None:
             raise
 
 
-def _signal(container: "Container", name: str) -> None:
+def _signal(client: "DockerClient", job_id: str, name: str) -> None:
     from docker.errors import APIError
 
     try:
-        container.kill(signal=name)
+        client.api.kill(job_id, signal=name)
     except APIError as error:
-        if error.status_code != _CONFLICT:  # It has just ended.
+        if error.status_code not in {_CONFLICT, _NOT_FOUND}:  # It has just ended, or is gone.
             raise
 
 
-def _wait(container: "Container", seconds: float) -> bool:
-    """Return whether the container has ended within this time. Docker answers at once when it does."""
-    from requests.exceptions import ConnectionError as RequestConnectionError
-    from requests.exceptions import ReadTimeout
+class _Patience:
+    """Waits for a container over a host that does not answer for a while, since the job may well go on."""
 
-    try:
-        container.wait(timeout=max(seconds, 0.1))
-    except ReadTimeout:
-        return False
-    except RequestConnectionError as error:
-        if "Read timed out" in str(error):  # That is how a Unix socket says the same.
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lost_at: float | None = None
+
+    def wait(self, client: "DockerClient", job_id: str, seconds: float) -> bool:
+        """Return whether the container has ended within this time. Docker answers at once when it does."""
+        from docker.errors import APIError
+        from requests.exceptions import ConnectionError as RequestConnectionError
+        from requests.exceptions import ReadTimeout
+
+        try:
+            client.api.wait(job_id, timeout=max(seconds, 0.1))  # type: ignore[arg-type]  # fractions work
+        except ReadTimeout:
+            self._lost_at = None
             return False
-        raise
-    return True
+        except RequestConnectionError as error:
+            if "Read timed out" in str(error):  # That is how a Unix socket says the same.
+                self._lost_at = None
+                return False
+            self._lost_at = self._lost_at or time.monotonic()
+            if time.monotonic() - self._lost_at >= self._seconds:
+                raise
+            time.sleep(min(_RECONNECT_SECONDS, seconds))
+            return False
+        except APIError as error:
+            if error.status_code != _NOT_FOUND:
+                raise
+        return True
 
 
-def _read_log(stream: Iterable[bytes], lines: LogLines) -> None:
-    """Pass on the log to its end. A log that breaks off must not end the job that writes it."""
-    try:
-        for chunk in stream:
-            lines.feed(chunk)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the job goes on
-        lines.feed(f"\n(the log breaks off: {error})\n".encode())
-    lines.feed(b"", is_last=True)
+def _open_log(client: "DockerClient", job_id: str, since: int, *, live: bool) -> "CancellableStream[bytes]":
+    return client.api.logs(job_id, stream=True, follow=live, timestamps=True, since=since or None)
+
+
+def _tail(client: "DockerClient", job_id: str) -> list[str]:
+    lines = LogLines(lambda _: None)
+    lines.feed(client.api.logs(job_id, tail=LOG_TAIL_LINES), is_last=True)
+    return lines.tail
+
+
+def _end(container: "Container", limit: WallLimit, reason: str) -> JobState:
+    """Return how an ended container ended."""
+    state = container.attrs["State"]
+    seconds = (_time(state["FinishedAt"]) - _time(state["StartedAt"])).total_seconds()
+    return judge_end(
+        exit_code=int(state["ExitCode"]),
+        oom_killed=bool(state["OOMKilled"]),
+        timed_out=limit.is_reached(seconds),
+        reason=reason,
+    )
 
 
 def _collect(
-    container: "Container", limits: JobLimits, output: Path, tail: list[str], origin: _Origin, *, timed_out: bool
+    container: "Container", limits: JobLimits, output: Path, handle: JobHandle, wall_limit: WallLimit
 ) -> JobResult:
     """Copy what the ended job left, and judge its end. Of a failed one, the model is of no use."""
     state = container.attrs["State"]
@@ -359,20 +548,22 @@ def _collect(
     problem = ""
     try:
         _fetch(container, RESULTS, output, budget)
-        if exit_code == 0 and not timed_out:
+        if _end(container, wall_limit, "") is JobState.SUCCEEDED:
             _fetch(container, MODEL, output, budget)
     except JobOutOfDiskError as error:
         problem = str(error)
-    reason = read_reason(output, tail, exit_code)
-    end = judge_end(exit_code=exit_code, oom_killed=bool(state["OOMKilled"]), timed_out=timed_out, reason=reason)
+    client = container.client
+    assert client is not None  # noqa: S101 - the SDK gave the container
+    reason = read_reason(output, _tail(client, handle.job_id), exit_code)
+    end = _end(container, wall_limit, reason)
     if end is JobState.SUCCEEDED:
         end, reason = (JobState.OUT_OF_DISK, problem) if problem else (end, "")
     return JobResult(
         state=end,
         exit_code=exit_code,
         reason=reason,
-        image_digest=origin.digest,
-        code_version=origin.revision,
+        image_digest=handle.image_digest,
+        code_version=handle.code_version,
         started_at=_time(state["StartedAt"]),
         finished_at=max(_time(state["StartedAt"]), _time(state["FinishedAt"])),  # Docker may note the end first.
     )
@@ -382,6 +573,20 @@ def _fetch(container: "Container", folder: str, output: Path, budget: OutputBudg
     """Copy a folder out of the container. The job can empty it, but not remove it."""
     chunks, _ = container.get_archive(f"{BASE_DIR}/{folder}", chunk_size=CHUNK_BYTES)
     unpack(chunks, output, budget)
+
+
+def _wipe_secrets(container: "Container") -> None:
+    """Empty the files that held secrets: the container may be kept for long, and its volume is on the host's disk."""
+    names = [name for name in container.labels.get(LABEL_SECRETS, "").split(",") if name]
+    if names and not container.attrs["State"]["Running"]:
+        container.put_archive(BASE_DIR, pack_wiped(names, owner=_USER))
+
+
+def _waiting_seconds(container: "Container") -> float:
+    """Return how long the job waited: until its container was made, by the worker's clock, and then by the host's."""
+    prepared = float(container.labels.get(LABEL_PREPARED_SECONDS, "0"))
+    created, started = _time(container.attrs["Created"]), _time(container.attrs["State"]["StartedAt"])
+    return prepared + max(0.0, (started - created).total_seconds())
 
 
 def _time(text: str) -> datetime:

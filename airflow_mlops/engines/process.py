@@ -26,6 +26,7 @@ from airflow_mlops.domain.job import (
     HYPERPARAMETERS,
     MODEL,
     RESULTS,
+    SECRETS,
     Job,
     JobLimits,
     JobResult,
@@ -135,6 +136,12 @@ class ProcessEngine:
         (tree / HYPERPARAMETERS).write_bytes(job.hyperparameters_json())
         for name, file in job.input_files().items():
             shutil.copyfile(file, tree / name)
+        if job.secrets:
+            (tree / SECRETS).mkdir(mode=0o700)
+        for name, value in job.secrets.items():
+            (tree / SECRETS / name).touch(mode=0o600)
+            (tree / SECRETS / name).write_text(value)
+            (tree / SECRETS / name).chmod(0o400)
 
     def _execute(
         self, job: Job, command: list[str], tree: Path, lines: LogLines
@@ -170,6 +177,7 @@ class ProcessEngine:
             )
         finally:
             _signal(process, signal.SIGKILL)  # what it left running, or all of it when the worker was interrupted
+            shutil.rmtree(tree / SECRETS, ignore_errors=True)
             waiter.join()
             reader.join(_LOG_SECONDS)
         exit_code = process.returncode if process.returncode >= 0 else _SIGNALLED - process.returncode

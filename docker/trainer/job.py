@@ -31,6 +31,7 @@ from hyperparameters import HyperparameterError, parse
 DEFAULT_ROOT = "/opt/ml"
 DEFAULT_TRAINER = "trainer"
 SCORER = "scorer"
+EXIT_STOPPED = 143  # As a shell tells of a program that SIGTERM ended: the job did not fail, it was stopped.
 
 Settings = TypeVar("Settings")
 
@@ -132,7 +133,7 @@ class Job:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return the exit status: 0, or 1 with the reason in `output/failure`."""
+    """Run the command and return the exit status: 0, or 1 with the reason in `output/failure`, or 143 when stopped."""
     parser = argparse.ArgumentParser(prog="job", description="Train a model, or score rows with it.")
     parser.add_argument("command", choices=["train", "score"])
     command = parser.parse_args(arguments).command
@@ -145,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
         getattr(importlib.import_module(module), command)(job)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the contract: every reason reaches the failure file.
         _report(error, job)
-        return 1
+        return EXIT_STOPPED if isinstance(error, KeyboardInterrupt) else 1
     return 0
 
 

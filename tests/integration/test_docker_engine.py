@@ -1,6 +1,7 @@
 """Jobs in real containers: every way in which one can end, what a retry finds, and how little a job may do."""
 
 import gc
+import re
 import textwrap
 import threading
 import time
@@ -11,12 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mlops.domain.job import LABEL_WORK_KEY, Job, JobCommand, JobLimits, JobResult, JobState
+from airflow_mlops.domain.job import (
+    LABEL_WORK_KEY,
+    Job,
+    JobCommand,
+    JobLimits,
+    JobResult,
+    JobState,
+    require_success,
+)
 from airflow_mlops.engines.docker import DockerEngine
 from airflow_mlops.exceptions import (
     DockerUnavailableError,
     ImageNotFoundError,
     InvalidInputError,
+    JobOutOfMemoryError,
     JobOutputError,
 )
 
@@ -90,7 +100,10 @@ def make_job(tmp_path: Path, shell_image: str, work_key: str) -> MakeJob:
 
 @pytest.fixture
 def run(engine: DockerEngine, make_job: MakeJob, output: Path, log: list[str]) -> Run:
-    return lambda script, **fields: engine.run(make_job(script, **fields), output, log.append)
+    def add(line: str) -> None:
+        log.append(re.sub(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", "", line))
+
+    return lambda script, **fields: engine.run(make_job(script, **fields), output, add)
 
 
 def containers(client: "DockerClient", work_key: str) -> list["Container"]:
@@ -139,7 +152,7 @@ def test_the_log_comes_while_the_job_runs_and_survives_bytes_that_are_no_text(
     came = threading.Event()
 
     def log(line: str) -> None:
-        if line == "caf�":
+        if line.endswith(" caf�"):
             came.set()
 
     job = make_job(r"printf 'caf\351\n'; while [ ! -e /opt/ml/go ]; do sleep 0.1; done", wall_seconds=30)
@@ -292,12 +305,100 @@ def test_a_retry_collects_the_job_that_has_ended(
     assert (tmp_path / "1/model/MLmodel").read_text() == (tmp_path / "2/model/MLmodel").read_text()
 
 
-def test_a_retry_starts_a_failed_job_anew(run: Run, client: "DockerClient", work_key: str) -> None:
-    run("exit 1")
-    (failed,) = containers(client, work_key)
-    assert run("exit 1").state is JobState.FAILED
+def test_a_failed_job_is_collected_again_until_it_is_removed(
+    run: Run, engine: DockerEngine, client: "DockerClient", work_key: str
+) -> None:
+    first = run("exit 1")
+    assert run("exit 1").finished_at == first.finished_at
+    engine.remove(work_key)
+    assert run("exit 1").finished_at > first.finished_at
+
+
+def test_a_retry_starts_a_stopped_job_anew(run: Run, client: "DockerClient", work_key: str) -> None:
+    run("exit 143")
+    (stopped,) = containers(client, work_key)
+    assert run("exit 143").state is JobState.STOPPED
     (again,) = containers(client, work_key)
-    assert again.id != failed.id
+    assert again.id != stopped.id
+
+
+def test_a_job_that_was_never_started_is_made_anew(
+    engine: DockerEngine, make_job: MakeJob, run: Run, client: "DockerClient", work_key: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("docker.models.containers.Container.start", lambda _: None)
+        patch.setattr("docker.models.containers.Container.put_archive", lambda *_: None)
+        engine.submit(make_job("true"))
+    (unstarted,) = containers(client, work_key)
+    assert run("true").state is JobState.SUCCEEDED
+    assert unstarted.id not in [container.id for container in containers(client, work_key)]
+
+
+def test_a_job_that_is_asked_to_stop_may_tidy_up(
+    engine: DockerEngine, make_job: MakeJob, client: "DockerClient", output: Path
+) -> None:
+    handle = engine.submit(job := make_job("trap 'echo half > /opt/ml/output/data/x; exit 143' TERM; sleep 60 & wait"))
+    time.sleep(0.5)
+    engine.stop(job.work_key)
+    assert engine.collect(handle, job.limits, output).state is JobState.STOPPED
+    assert (output / "output/data/x").read_text() == "half\n"
+
+
+def test_a_container_that_is_kept_is_not_in_the_way_of_a_retry(
+    engine: DockerEngine, run: Run, client: "DockerClient", work_key: str
+) -> None:
+    run("exit 1")
+    name = engine.keep(work_key)
+    assert run("true").state is JobState.SUCCEEDED
+    engine.remove(work_key)
+    (kept,) = containers(client, work_key)
+    assert kept.name == name
+    kept.remove(v=True)
+
+
+# Its log -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_log_that_breaks_off_is_read_on_without_loss(
+    engine: DockerEngine, run: Run, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from docker.api.client import APIClient
+
+    opened: list[Any] = []
+    whole = APIClient.logs
+
+    class Broken:
+        def __init__(self, stream: Any) -> None:
+            self.stream, self.close = stream, stream.close
+
+        def __iter__(self) -> Iterator[bytes]:
+            for number, frame in enumerate(self.stream):
+                if number == 5:
+                    self.close()
+                    raise ConnectionError
+                yield frame
+
+    def logs(client: Any, *args: Any, **kwargs: Any) -> Any:
+        stream = whole(client, *args, **kwargs)
+        opened.append(kwargs.get("since"))
+        return Broken(stream) if kwargs.get("follow") else stream
+
+    monkeypatch.setattr(APIClient, "logs", logs)
+    run("for i in 0 1 2 3 4 5 6 7 8 9; do echo $i; busybox usleep 500000; done; echo a; echo b >&2")
+    assert sorted(log) == [*"0123456789ab"]
+    assert len(opened) >= 3
+
+
+def test_a_flood_of_words_neither_fills_the_worker_nor_stalls_it(
+    run: Run, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_mlops.domain.collection.LOG_CHARACTERS", 10_000)
+    begun = time.monotonic()
+    result = run(f"busybox yes {'x' * 1000} | busybox head -c 100000000; echo the end")
+    assert result.state is JobState.SUCCEEDED
+    assert sum(map(len, log)) < 40_000
+    assert log[-1].endswith("the end")
+    assert time.monotonic() - begun < result.seconds + 10
 
 
 def test_a_retry_of_a_changed_job_starts_it_anew(run: Run, log: list[str]) -> None:
@@ -316,6 +417,42 @@ def test_removing_leaves_neither_container_nor_volume(
     engine.remove(work_key)
     assert containers(client, work_key) == []
     assert mount["Name"] not in [volume.name for volume in client.volumes.list()]
+
+
+# What it used --------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_job_used_is_known_to_the_last_sample(run: Run) -> None:
+    # Busybox reads 48 MiB into one buffer, again and again.
+    result = run("i=0; while [ $i -lt 150 ]; do dd if=/dev/zero of=/dev/null bs=48M count=1; i=$((i+1)); done; sleep 1")
+    usage = result.usage
+    assert usage is not None
+    assert usage.cpu_seconds is not None
+    assert 0.3 < usage.cpu_seconds <= result.seconds + 0.1  # of one CPU
+    assert usage.peak_memory_bytes is not None
+    assert 20 << 20 < usage.peak_memory_bytes <= 64 << 20
+    assert 0 < usage.waiting_seconds < 30
+    assert usage.unsampled_seconds < 3
+
+
+def test_a_retry_counts_what_the_job_used_before(
+    start: Callable[[Job], None], engine: DockerEngine, make_job: MakeJob, output: Path
+) -> None:
+    job = make_job("i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo counted; sleep 4")
+    start(job)
+    time.sleep(2)
+    usage = engine.run(job, output, print).usage
+    assert usage is not None
+    assert usage.cpu_seconds is not None
+    assert usage.cpu_seconds > 0.1
+
+
+def test_a_job_out_of_memory_says_its_limit_and_its_peak(make_job: MakeJob, engine: DockerEngine, output: Path) -> None:
+    job = make_job("dd if=/dev/zero of=/dev/null bs=40M count=2000 & sleep 2; exec dd if=/dev/zero of=/dev/null bs=90M")
+    result = engine.run(job, output, print)
+    assert result.state is JobState.OUT_OF_MEMORY
+    with pytest.raises(JobOutOfMemoryError, match=r"may use 64 MiB.* Its measured peak was [456]\d MiB"):
+        require_success(job, result)
 
 
 # What it may not do --------------------------------------------------------------------------------------------------

@@ -220,7 +220,7 @@ def test_metric_that_is_not_finite_fails_the_job(tree: Tree) -> None:
 def test_job_that_is_asked_to_stop_says_so(tree: Tree) -> None:
     stop = "import os, signal\ndef train(job): os.kill(os.getpid(), signal.SIGTERM)"
     (tree.root / "stopping.py").write_text(stop)
-    assert tree.run("train", JOB_TRAINER="stopping", PYTHONPATH=str(tree.root)) == 1
+    assert tree.run("train", JOB_TRAINER="stopping", PYTHONPATH=str(tree.root)) == 143
     assert tree.failure == "The job was asked to stop before it had finished\n"
 
 
