@@ -39,6 +39,8 @@ METRICS = "output/data/metrics.json"
 METRIC_STEPS = "output/data/metrics.jsonl"
 PREDICTIONS = "output/data/predictions.parquet"
 FAILURE = "output/failure"
+SALVAGED_LOG = "log.txt"
+"""Beside ``output/`` in what is kept of a job that did not succeed: the end of its log."""
 
 TRAIN_CHANNEL = "train"
 SCORE_CHANNEL = "score"
@@ -397,8 +399,8 @@ class JobEngine(Protocol):
         """
         ...
 
-    def save_log(self, work_key: str, file: Path) -> None:
-        """Write what there still is of the job's log. Does nothing when there is none."""
+    def salvage(self, work_key: str, limits: JobLimits, folder: Path) -> None:
+        """Copy what a stopped or failed job has left into ``folder``: ``output/``, and ``log.txt`` if it is kept."""
         ...
 
     def remove(self, work_key: str) -> None:

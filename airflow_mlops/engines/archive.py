@@ -3,12 +3,12 @@
 import functools
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from airflow_mlops.domain.collection import OutputBudget
-from airflow_mlops.domain.job import HYPERPARAMETERS, Job
+from airflow_mlops.domain.job import HYPERPARAMETERS, SECRETS, Job
 from airflow_mlops.exceptions import InvalidInputError, JobOutputError
 
 if TYPE_CHECKING:
@@ -29,7 +29,14 @@ def pack(job: Job, *, owner: int) -> Iterator[bytes]:
         yield _header(name, size, owner)
         with path.open("rb") as file:
             yield from _padded(iter(functools.partial(file.read, CHUNK_BYTES), b""), size)
+    if job.secrets:
+        yield from _secrets(job.secrets, owner)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def pack_wiped(names: Iterable[str], *, owner: int) -> bytes:
+    """Return a tar archive that puts empty files in the place of a job's secrets."""
+    return b"".join(_secrets(dict.fromkeys(names, ""), owner)) + b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
 def unpack(chunks: Iterator[bytes], output: Path, budget: OutputBudget) -> None:
@@ -55,10 +62,19 @@ def unpack(chunks: Iterator[bytes], output: Path, budget: OutputBudget) -> None:
                 raise JobOutputError(msg) from error
 
 
-def _header(name: str, size: int, owner: int, *, is_folder: bool = False) -> bytes:
+def _secrets(secrets: Mapping[str, str], owner: int) -> Iterator[bytes]:
+    yield _header(f"{SECRETS}/", 0, owner, mode=0o700, is_folder=True)
+    for name, value in secrets.items():
+        content = value.encode()
+        yield _header(f"{SECRETS}/{name}", len(content), owner, mode=0o400)
+        yield from _padded([content], len(content))
+
+
+def _header(name: str, size: int, owner: int, *, mode: int | None = None, is_folder: bool = False) -> bytes:
     member = tarfile.TarInfo(name)
     member.size, member.uid, member.gid = size, owner, owner
     member.type, member.mode = (tarfile.DIRTYPE, 0o755) if is_folder else (tarfile.REGTYPE, 0o644)
+    member.mode = member.mode if mode is None else mode
     return member.tobuf(tarfile.PAX_FORMAT)
 
 

@@ -26,6 +26,7 @@ from airflow_mlops.domain.job import (
     LABEL_WORK_KEY,
     MODEL,
     RESULTS,
+    SALVAGED_LOG,
     Job,
     JobHandle,
     JobLimits,
@@ -43,6 +44,7 @@ from airflow_mlops.exceptions import (
     ImageNotFoundError,
     InvalidInputError,
     JobOutOfDiskError,
+    JobOutputError,
     TransientError,
 )
 
@@ -205,18 +207,25 @@ class DockerEngine:
                 return name
         return ""
 
-    def save_log(self, work_key: str, file: Path) -> None:
-        """Write the last lines of the job's log with their times: what Docker keeps of it, which has a bound."""
+    def resume(self, handle: JobHandle, limits: JobLimits, output: Path, log: Callable[[str], None]) -> JobResult:
+        """Follow and collect a job that was submitted earlier, by this or another process, see :meth:`run`."""
+        return self.collect(handle, limits, output, self.follow(handle, limits, log))
+
+    def salvage(self, work_key: str, limits: JobLimits, folder: Path) -> None:
+        """Copy what a stopped or failed job has left into ``folder``: ``output/``, and the end of its log with times."""
         with self._client() as client:
             for container in _find(client, work_key):
-                with file.open("wb") as saved:
+                folder.mkdir(parents=True, exist_ok=True)
+                with (folder / SALVAGED_LOG).open("wb") as saved:
                     for frame in container.logs(stream=True, follow=False, timestamps=True, tail=_SAVED_LINES):
                         saved.write(frame)
+                with contextlib.suppress(JobOutOfDiskError, JobOutputError):  # A part of it is better than nothing.
+                    _fetch(container, RESULTS, folder, OutputBudget(limits))
 
     def running(self) -> set[str]:
         """Return the ids of all jobs of this package that run on the host, whoever started them."""
         with self._client() as client:
-            found = client.api.containers(filters={"label": LABEL_WORK_KEY, "status": ["created", "running"]})
+            found = client.api.containers(filters={"label": LABEL_WORK_KEY, "status": ["created", "running", "paused"]})
             return {container["Id"] for container in found}
 
     @contextlib.contextmanager
@@ -411,7 +420,7 @@ def _settings(job: Job, image: "Image") -> dict[str, Any]:
             **job.labels,
             LABEL_WORK_KEY: job.work_key,
             LABEL_FINGERPRINT: job.fingerprint,
-            LABEL_SECRETS: ",".join(sorted(job.secrets)),
+            **({LABEL_SECRETS: ",".join(sorted(job.secrets))} if job.secrets else {}),
         },
         "environment": {"HOME": "/tmp", **job.environment_at(BASE_DIR)},  # noqa: S108 - the job's own file system
         "user": f"{_USER}:{_USER}",

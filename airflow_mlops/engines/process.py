@@ -123,8 +123,10 @@ class ProcessEngine:
         self.remove(work_key)
         return ""
 
-    def save_log(self, work_key: str, file: Path) -> None:
-        """Save nothing: what a process prints goes to the task's log, and is kept nowhere else."""
+    def salvage(self, work_key: str, limits: JobLimits, folder: Path) -> None:
+        """Move what the job has left into ``folder``. What it printed went to the task's log, and is kept nowhere else."""
+        with contextlib.suppress(JobOutputError):  # Nothing of it is better than what must not be collected.
+            _collect(self.root / work_key, folder, limits, with_model=False)
 
     def _prepare(self, tree: Path, job: Job) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -217,10 +219,14 @@ def _usage(used: resource.struct_rusage | None, *, waiting_seconds: float) -> Re
     """Return what the kernel counted of the job and of those of its children that it waited for."""
     if used is None:
         return ResourceUsage(waiting_seconds=waiting_seconds)
+    # For a moment the job was a copy of the worker, whose memory Linux counts as the job's. A peak that is
+    # not above the worker's own may be that.
+    of_worker = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
     return ResourceUsage(
         waiting_seconds=waiting_seconds,
         cpu_seconds=used.ru_utime + used.ru_stime,
-        peak_memory_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        peak_memory_bytes=used.ru_maxrss * unit if used.ru_maxrss > of_worker else None,
         read_bytes=used.ru_inblock * _BLOCK_BYTES,
         written_bytes=used.ru_oublock * _BLOCK_BYTES,
     )

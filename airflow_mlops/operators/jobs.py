@@ -3,14 +3,15 @@
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Context
 
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.job import JobLimits
+from airflow_mlops.domain.job import Job, JobLimits
+from airflow_mlops.domain.secrets import hidden_texts, redact
 from airflow_mlops.engines.snapshots import open_snapshot
 from airflow_mlops.exceptions import DatasetError, InvalidInputError
 from airflow_mlops.hooks.storage import open_storage
@@ -55,6 +56,15 @@ def job_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
         for name, value in hyperparameters.items()
         if value is not None
     }
+
+
+def without_secrets(log: Callable[[str], None], job: Job) -> Callable[[str], None]:
+    """Return ``log`` for the lines of a job, whose secrets it never gets to see.
+
+    Airflow masks them in the task's log, too. But what masks there runs elsewhere, and may be set up otherwise.
+    """
+    hidden = hidden_texts(job.secrets)
+    return (lambda line: log(redact(line, hidden))) if hidden else log
 
 
 def local_program(program: Sequence[str], context: Context) -> tuple[str, ...]:

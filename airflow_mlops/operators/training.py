@@ -15,6 +15,7 @@ from airflow_mlops.domain.job import (
     MLMODEL,
     MODEL,
     TRAIN_CHANNEL,
+    Gpus,
     Job,
     JobCommand,
     JobEngine,
@@ -23,6 +24,7 @@ from airflow_mlops.domain.job import (
     JobState,
     read_metric_steps,
     read_metrics,
+    require_digest,
     require_success,
 )
 from airflow_mlops.domain.registry import (
@@ -38,6 +40,7 @@ from airflow_mlops.domain.registry import (
     TAG_IMAGE_DIGEST,
     TAG_TASK_ID,
 )
+from airflow_mlops.domain.secrets import hidden_texts, redact
 from airflow_mlops.domain.training import Backend, TrainingResult
 from airflow_mlops.engines.mlflow import MlflowEngine, RunRef
 from airflow_mlops.engines.process import ProcessEngine
@@ -50,9 +53,16 @@ from airflow_mlops.exceptions import (
 )
 from airflow_mlops.hooks.docker import DockerHostHook
 from airflow_mlops.hooks.mlflow import MlflowHook
+from airflow_mlops.hooks.secrets import read_secrets
 from airflow_mlops.links.mlflow import MlflowRunLink
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
-from airflow_mlops.operators.jobs import job_hyperparameters, job_limits, local_channel, local_program
+from airflow_mlops.operators.jobs import (
+    job_hyperparameters,
+    job_limits,
+    local_channel,
+    local_program,
+    without_secrets,
+)
 
 _TAG_CHARACTERS = 5000  # MLflow's limit of a tag's value
 
@@ -69,6 +79,9 @@ class TrainModelOperator(MlopsOperator):
     :param hyperparameters: given to the job as texts, anything but a text as JSON; ``None`` values are left out
         (templated).
     :param environment: environment variables of the job, which has none of the worker's (templated).
+    :param secrets: file name to where Airflow keeps the secret: ``conn:my_db`` for a connection's URI,
+        ``conn:my_db#password`` for one field of it, ``var:my_key`` for a variable. The job reads it from
+        ``/opt/ml/input/secrets/<name>`` (templated).
     :param limits: hard limits of memory, CPUs, processes, scratch space and time.
     :param code_version: version of the training code; default is the image's label
         ``org.opencontainers.image.revision``, else the version of the Dag bundle (templated).
@@ -84,6 +97,7 @@ class TrainModelOperator(MlopsOperator):
         "experiment_name",
         "hyperparameters",
         "environment",
+        "secrets",
         "code_version",
         "run_name",
     )
@@ -100,6 +114,7 @@ class TrainModelOperator(MlopsOperator):
         experiment_name: str,
         hyperparameters: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
         limits: JobLimits | Mapping[str, Any] | None = None,
         code_version: str | None = None,
         run_name: str = "{{ task.task_id }} {{ run_id }}",
@@ -111,6 +126,7 @@ class TrainModelOperator(MlopsOperator):
         self.experiment_name = experiment_name
         self.hyperparameters = hyperparameters
         self.environment = environment
+        self.secrets = secrets
         self.limits = limits
         self.code_version = code_version
         self.run_name = run_name
@@ -130,6 +146,7 @@ class TrainModelOperator(MlopsOperator):
             hyperparameters=job_hyperparameters(self.hyperparameters or {}),
             channels={TRAIN_CHANNEL: channel},
             environment=self.environment or {},
+            secrets=read_secrets(self.secrets or {}),
             limits=job_limits(self.limits),
             labels={
                 "airflow-mlops.dag-id": key.dag_id,
@@ -198,7 +215,8 @@ class TrainModelOperator(MlopsOperator):
         """Run the job to its end, its log in the task's log, and collect what it left into ``output``."""
         self.log.info("The train job runs %s, its work key is %s.", job.place, job.work_key)
         self._started = (engine, job.work_key)
-        result = engine.run(job, output, self.log.info)
+        result = engine.run(job, output, without_secrets(self.log.info, job))
+        result = replace(result, reason=redact(result.reason, hidden_texts(job.secrets)))
         self.log.info("The train job ended after %.1f s: %s.", result.seconds, result.state)
         return result
 
@@ -281,6 +299,8 @@ class DockerTrainingOperator(TrainModelOperator):
     :param image: image that fulfils the job contract; pulled if the host does not have it (templated).
     :param program: program and arguments before ``train``, in place of the image's entrypoint.
     :param network: Docker network to join; none at all by default.
+    :param gpus: how many GPUs, ``"all"``, or a list of their ids on the host; none by default.
+    :param require_digest: refuse an image that is named by a tag, which may be another one tomorrow.
     :param docker_conn_id: connection of the Docker host; ``None`` is the worker's own engine.
 
     :raises ImageNotFoundError: when the image is neither on the host nor to be pulled.
@@ -297,6 +317,8 @@ class DockerTrainingOperator(TrainModelOperator):
         image: str,
         program: Sequence[str] = (),
         network: str | None = None,
+        gpus: Gpus = 0,
+        require_digest: bool = False,
         docker_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -304,6 +326,8 @@ class DockerTrainingOperator(TrainModelOperator):
         self.image = image
         self.program = program
         self.network = network
+        self.gpus = gpus
+        self.require_digest = require_digest
         self.docker_conn_id = docker_conn_id
 
     def engine(self) -> JobEngine:
@@ -312,8 +336,11 @@ class DockerTrainingOperator(TrainModelOperator):
 
     def job(self, snapshot: Snapshot, channel: Path, context: Context) -> Job:
         """Return the job in its image."""
+        if self.require_digest:
+            require_digest(self.image)
         job = super().job(snapshot, channel, context)
-        return replace(job, image=self.image, program=tuple(self.program), network=self.network)
+        gpus = tuple(self.gpus) if isinstance(self.gpus, list) else self.gpus
+        return replace(job, image=self.image, program=tuple(self.program), network=self.network, gpus=gpus)
 
 
 class ProcessTrainingOperator(TrainModelOperator):

@@ -539,3 +539,47 @@ def test_certificates_that_do_not_exist_are_said_to_be_unusable() -> None:
 
 def test_a_host_that_answers_says_its_version(engine: DockerEngine) -> None:
     assert engine.check().startswith("Docker 2")
+
+
+# Secrets and GPUs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_a_file_for_the_job_alone_and_docker_knows_nothing_of_it(
+    run: Run, client: "DockerClient", work_key: str, log: list[str], output: Path
+) -> None:
+    result = run("id -u; ls -l /opt/ml/input/secrets; cat /opt/ml/input/secrets/token", secrets={"token": "hunter2"})
+    assert (result.state, log[0], log[-1]) == (JobState.SUCCEEDED, "1000", "hunter2")
+    assert log[2].startswith("-r--------    1 1000     1000 ")
+    (container,) = containers(client, work_key)
+    assert "hunter2" not in str(container.attrs)
+    assert [file for file in output.rglob("*") if file.is_file()] == []
+
+
+def test_a_secret_does_not_outlive_the_job_in_the_volume_of_a_container_that_stays(
+    run: Run, client: "DockerClient", work_key: str
+) -> None:
+    run("exit 1", secrets={"token": "hunter2"})
+    (container,) = containers(client, work_key)
+    chunks, _ = container.get_archive("/opt/ml")
+    tree = b"".join(chunks)
+    assert b"input/secrets/token" in tree
+    assert b"hunter2" not in tree
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "ids"), [(2, 2, []), ("all", -1, []), (("GPU-1", "GPU-2"), 0, ["GPU-1", "GPU-2"])]
+)
+def test_gpus_are_asked_of_docker(make_job: MakeJob, client: "DockerClient", gpus: Any, count: int, ids: Any) -> None:
+    from airflow_mlops.engines.docker import _settings
+
+    job = make_job("true", gpus=gpus)
+    container = client.containers.create(**_settings(job, client.images.get(str(job.image))))
+    (request,) = container.attrs["HostConfig"]["DeviceRequests"]
+    container.remove(v=True)
+    assert (request["Count"], request["DeviceIDs"], request["Capabilities"]) == (count, ids, [["gpu"]])
+
+
+def test_a_host_without_gpus_says_so_and_nothing_is_left(run: Run, client: "DockerClient", work_key: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"cannot give the job its GPUs \(gpus=1\): .*NVIDIA Container Toolkit"):
+        run("true", gpus=1)
+    assert containers(client, work_key) == []

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from airflow_mlops.domain.job import (
     read_metric_steps,
     read_metrics,
     read_reason,
+    require_digest,
     require_success,
 )
 from airflow_mlops.exceptions import (
@@ -252,3 +254,26 @@ def test_metrics_by_step_are_read(tmp_path: Path) -> None:
 def test_a_bad_step_is_named_by_its_line(tmp_path: Path, line: str) -> None:
     with pytest.raises(JobOutputError, match=r"line 2 of output/data/metrics\.jsonl"):
         read_metric_steps(write(tmp_path, METRIC_STEPS, f'{{"step": 0}}\n{line}\n'))
+
+
+def test_a_jobs_secrets_are_seen_neither_in_its_text_nor_in_its_fingerprint(job: Job) -> None:
+    secretive, changed = (replace(job, secrets={"token": value}) for value in ("hunter2", "hunter3"))
+    assert "hunter2" not in repr(secretive)
+    assert secretive.fingerprint == changed.fingerprint != job.fingerprint
+
+
+@pytest.mark.parametrize("gpus", [-1, True, 1.5, "some", (), (1, 2), None])
+def test_gpus_are_a_number_all_or_ids(job: Job, gpus: Any) -> None:
+    with pytest.raises(InvalidInputError, match="must be a number of GPUs, 'all', or a list of their ids"):
+        replace(job, gpus=gpus)
+
+
+@pytest.mark.parametrize("image", ["sha256:" + "0" * 64, "registry:5000/team/trainer:3@sha256:" + "a" * 64])
+def test_a_digest_or_an_id_is_no_tag(image: str) -> None:
+    require_digest(image)
+
+
+@pytest.mark.parametrize("image", ["trainer", "trainer:latest", "registry:5000/trainer:3", "trainer@sha256:0"])
+def test_a_tag_is_refused_with_the_way_to_the_digest(image: str) -> None:
+    with pytest.raises(InvalidInputError, match=f"`docker image inspect .* {image}` shows"):
+        require_digest(image)
