@@ -60,7 +60,7 @@ def test_the_loop_from_the_first_model_to_its_successor(folder: Path, page: Page
         # Its successor is looked at in the browser, and approved in the terminal.
         demo.wait_for("APPROVAL NEEDED: Promote version 2", timeout_seconds=REACHED)
         demo.wait_for(r"against the champion's 0\.6\d+; with 95% confidence the improvement", timeout_seconds=5)
-        page.set_viewport_size({"width": 1280, "height": 1500})
+        page.set_viewport_size({"width": 1280, "height": 1640})
         page.goto(f"{airflow}/required_actions")
         page.get_by_role("link", name=re.compile("Promote version 2 of flight-delays")).click()
         expect(page.get_by_text(re.compile("against the champion's 0.6.*confidence the improvement"))).to_be_visible()
