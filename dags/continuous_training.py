@@ -130,7 +130,6 @@ with DAG(
         model_version=register.output,
         holdout=snapshot_holdout.output,
         target=TARGET,
-        program=TRAINER_PROGRAM,
     )
     gate = PromotionGateOperator(task_id="gate", evidence=evaluate.output, policy=POLICY)
     approve = PromotionApprovalOperator(task_id="approve", decision=gate.output)

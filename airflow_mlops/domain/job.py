@@ -31,6 +31,7 @@ CONFIG = "input/config"
 HYPERPARAMETERS = "input/config/hyperparameters.json"
 CHANNELS = "input/data"
 SECRETS = "input/secrets"
+CODE = "input/code"
 MODEL = "model"
 MLMODEL = "model/MLmodel"
 RESULTS = "output"
@@ -130,6 +131,8 @@ class Job:
     """Channel name to the folder whose ``*.parquet`` files the job reads; nothing else in it is given to the job."""
     model: Path | None = None
     """A model directory to put at ``model/`` (for ``score``)."""
+    code: Path | None = None
+    """A folder of Python files to put at ``input/code/``, for an image that lacks them."""
     image: str | None = None
     """Image reference; unused by the process engine."""
     program: tuple[str, ...] = ()
@@ -198,6 +201,8 @@ class Job:
                 for file in sorted(self.model.rglob("*"))
                 if file.is_file()
             }
+        if self.code is not None:
+            files |= {f"{CODE}/{file.relative_to(self.code)}": file for file in sorted(self.code.rglob("*.py"))}
         return files
 
     def input_folders(self) -> list[str]:

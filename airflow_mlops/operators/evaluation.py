@@ -23,14 +23,15 @@ from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.storage import artifact_store
 from airflow_mlops.links.mlflow import ModelVersionLink
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
-from airflow_mlops.operators.jobs import job_limits, local_channel, local_program
+from airflow_mlops.operators.jobs import SCORER, job_limits, local_channel, local_program, scorer_program
 
 
 class EvaluateModelOperator(MlopsOperator):
     """Score a candidate and the champion on one holdout snapshot, and compare them.
 
-    Each version is scored by the ``score`` command of the image that trained it, with its recorded digest; a version
-    that was trained as a process is scored by ``program``. Where no version has the champion alias, the candidate is
+    Each version is scored in the image that trained it, by its recorded digest, or as a process if it was trained as one.
+    What scores it is a program that the worker puts into the job: all models are scored by the same code, and an image
+    needs no more than MLflow for it. Where no version has the champion alias, the candidate is
     judged alone. Numbers that describe the holdout also go to the candidate's MLflow run, as ``holdout_<metric>``.
 
     :param model_version: the candidate, as ``RegisterModelOperator`` returns it (templated).
@@ -38,7 +39,7 @@ class EvaluateModelOperator(MlopsOperator):
     :param target: column of the holdout that holds the truth (templated).
     :param task: ``binary``, ``multiclass`` or ``regression``.
     :param champion_alias: alias of the version to compare with.
-    :param program: program and arguments that score versions trained as a process, the same as their training's.
+    :param program: program and arguments that take the command ``score`` instead; ``()`` is the image's own entrypoint.
     :param limits: hard limits of each scoring job.
     :param confidence_level: of the bootstrap intervals, such as 0.95.
     :param resamples: number of bootstrap samples.
@@ -65,7 +66,7 @@ class EvaluateModelOperator(MlopsOperator):
         target: str,
         task: str = LearningTask.BINARY.value,
         champion_alias: str = CHAMPION,
-        program: Sequence[str] = (),
+        program: Sequence[str] | None = None,
         limits: JobLimits | Mapping[str, Any] | None = None,
         confidence_level: float = 0.95,
         resamples: int = 1000,
@@ -158,14 +159,19 @@ class EvaluateModelOperator(MlopsOperator):
     def job(self, version: ModelVersion, role: str, model: Path, channel: Path, context: Context) -> Job:
         """Return the scoring job of a version. Candidate and champion are two pieces of work."""
         in_image = version.backend is Backend.DOCKER
+        if self.program is None:
+            program = scorer_program(in_image=in_image)
+        else:
+            program = tuple(self.program) if in_image else local_program(self.program, context)
         return Job(
             work_key=digest_of([str(work_key_of(context)), role])[:32],
             command=JobCommand.SCORE,
             hyperparameters={},
             channels={SCORE_CHANNEL: channel},
             model=model,
+            code=SCORER if in_image and self.program is None else None,
             image=version.tag(TAG_IMAGE_DIGEST) if in_image else None,
-            program=() if in_image else local_program(self.program, context),
+            program=program,
             limits=job_limits(self.limits),
         )
 

@@ -10,12 +10,15 @@ from typing import Any
 from airflow.sdk import Context
 
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.job import Job, JobLimits
+from airflow_mlops.domain.job import BASE_DIR, CODE, Job, JobLimits
 from airflow_mlops.domain.secrets import hidden_texts, redact
 from airflow_mlops.engines.snapshots import open_snapshot
 from airflow_mlops.exceptions import DatasetError, InvalidInputError
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.operators.base import dag_file
+
+SCORER = Path(__file__).parents[1] / "scorer"
+"""The program that scores any MLflow model, for jobs whose image has none."""
 
 
 @contextlib.contextmanager
@@ -56,6 +59,11 @@ def job_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
         for name, value in hyperparameters.items()
         if value is not None
     }
+
+
+def scorer_program(*, in_image: bool) -> tuple[str, ...]:
+    """Return the program that scores a model of any image, for a job that has :data:`SCORER` as its ``code``."""
+    return ("python3", f"{BASE_DIR}/{CODE}") if in_image else ("python", str(SCORER))
 
 
 def without_secrets(log: Callable[[str], None], job: Job) -> Callable[[str], None]:

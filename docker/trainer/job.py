@@ -6,8 +6,9 @@
     <root>/output/data/                        metrics.json, metrics.jsonl, predictions.parquet
     <root>/output/failure                      the reason, in words, when the exit status is 1
 
-A trainer of your own is one module with one function, `train(job: Job) -> None`. Put it beside this file and name it in
-the environment variable `JOB_TRAINER`. Only the standard library is imported here, so that the absence of another is
+A trainer of your own is one file with one function, `train(job: Job) -> None`. Put it beside this one and name it in
+the environment variable `JOB_TRAINER`. The worker brings a program along that scores any model; whoever wants another
+adds a function `score(job: Job) -> None`. Only the standard library is imported here, so that the absence of another is
 reported like any other failure.
 """
 
@@ -21,16 +22,16 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 from hyperparameters import HyperparameterError, parse
 
 DEFAULT_ROOT = "/opt/ml"
 DEFAULT_TRAINER = "trainer"
-SCORER = "scorer"
 EXIT_STOPPED = 143  # As a shell tells of a program that SIGTERM ended: the job did not fail, it was stopped.
 
 Settings = TypeVar("Settings")
@@ -65,6 +66,18 @@ class Job:
     def predictions_file(self) -> Path:
         """One row for each row of the channel `score`."""
         return self.results_folder / "predictions.parquet"
+
+    def secret(self, name: str) -> str:
+        """Return a secret that the Dag's author gave to this job.
+
+        Raises:
+            JobError: there is none of this name.
+        """
+        file = self.root / "input" / "secrets" / name
+        if not file.is_file():
+            message = f"There is no secret {name!r}: name it in the operator's `secrets`"
+            raise JobError(message)
+        return file.read_text(encoding="utf-8")
 
     def settings(self, kind: type[Settings]) -> Settings:
         """Read the hyperparameters as the dataclass `kind`, see `hyperparameters.parse`.
@@ -142,12 +155,20 @@ def main(arguments: list[str] | None = None) -> int:
     job = Job(root=Path(os.environ.get("SAGEMAKER_BASE_DIR") or DEFAULT_ROOT))
     try:
         job.clear(command)
-        module = SCORER if command == "score" else os.environ.get("JOB_TRAINER") or DEFAULT_TRAINER
-        getattr(importlib.import_module(module), command)(job)
+        trainer = importlib.import_module(os.environ.get("JOB_TRAINER") or DEFAULT_TRAINER)
+        _function(trainer, command)(job)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the contract: every reason reaches the failure file.
         _report(error, job)
         return EXIT_STOPPED if isinstance(error, KeyboardInterrupt) else 1
     return 0
+
+
+def _function(trainer: ModuleType, command: str) -> Callable[[Job], None]:
+    function: Callable[[Job], None] | None = getattr(trainer, command, None)
+    if function is None:
+        message = f"The trainer {trainer.__name__!r} has no function {command}(job)"
+        raise JobError(message)
+    return function
 
 
 def _report(error: BaseException, job: Job) -> None:

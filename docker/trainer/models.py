@@ -1,4 +1,4 @@
-"""Writing and reading the MLflow model of a job: scikit-learn flavour, files only, no tracking server, no network."""
+"""Writing the MLflow model of a job: scikit-learn flavour, files only, no tracking server, no network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from job import JobError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,27 +42,6 @@ def save_model(estimator: Any, folder: Path, example: pd.DataFrame) -> None:
         skops_trusted_types=trusted,
         pip_requirements=[f"{name}=={version(name)}" for name in REQUIRED],
     )
-
-
-def load_model(folder: Path) -> tuple[Any, ModelSignature | None]:
-    """Read any MLflow model of the scikit-learn flavour: the estimator, and its signature if it has one.
-
-    Raises:
-        JobError: the folder holds no MLflow model, or not one of scikit-learn.
-    """
-    if not (folder / "MLmodel").is_file():
-        message = f"{folder} holds no MLflow model: the file MLmodel is missing"
-        raise JobError(message)
-    _switch_telemetry_off()
-    import mlflow.sklearn
-    from mlflow.models import Model
-
-    _keep_only_errors()
-    described = Model.load(str(folder))
-    if "sklearn" not in described.flavors:
-        message = f"The model is not of the scikit-learn flavour, it has: {', '.join(described.flavors)}"
-        raise JobError(message)
-    return mlflow.sklearn.load_model(str(folder)), described.signature
 
 
 def _signature(estimator: Any, example: pd.DataFrame) -> ModelSignature:

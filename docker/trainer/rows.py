@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from job import Job
 
-# Rows in memory at a time when streaming. 64 Ki rows of 20 columns are about 10 MB.
-BATCH_ROWS = 65_536
-
 
 def read_channel(job: Job, channel: str, columns: Sequence[str]) -> pa.Table:
     """Read the named columns of every file of a channel into memory, in order.
@@ -41,22 +38,6 @@ def read_channel(job: Job, channel: str, columns: Sequence[str]) -> pa.Table:
         message = f"Channel {channel!r} has no rows"
         raise JobError(message)
     return table
-
-
-def stream_channel(job: Job, channel: str, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    """Yield a channel's rows in order and in bounded memory: the named columns, or all of them.
-
-    Raises:
-        JobError: as `read_channel`, where it is found.
-    """
-    import pyarrow.parquet as pq
-
-    for path in job.channel_files(channel):
-        # Pre-buffering would keep a whole row group's columns in memory.
-        with readable(path, channel), pq.ParquetFile(path, pre_buffer=False) as file:
-            if columns is not None:
-                require_columns(columns, file.schema_arrow.names, path=path, channel=channel)
-            yield from file.iter_batches(batch_size=BATCH_ROWS, columns=None if columns is None else list(columns))
 
 
 def require_columns(wanted: Sequence[str], found: Sequence[str], *, path: Path, channel: str) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from demo.flights import write_months
 
-TRAINER = Path(__file__).parents[3] / "docker" / "trainer"
+ROOT = Path(__file__).parents[3]
+PROGRAMS = {"train": ROOT / "docker" / "trainer", "score": ROOT / "airflow_mlops" / "scorer"}
 FEATURES = "carrier,origin,dest,distance,hour,weekday,temp,wind_gust,pressure"
 HYPERPARAMETERS = {
     "target": "late",
@@ -44,7 +45,7 @@ class Tree:
         """Run the job as an engine would, in a folder of its own, and return the exit status."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         finished = subprocess.run(
-            [sys.executable, TRAINER, command],
+            [sys.executable, PROGRAMS[command], command],
             cwd=self.root,
             env=clean | {"SAGEMAKER_BASE_DIR": str(self.root)} | environment,
             capture_output=True,

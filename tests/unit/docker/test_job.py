@@ -129,6 +129,56 @@ def test_scoring_takes_any_model_of_scikit_learn(tree: Tree) -> None:
     assert tree.predictions["prediction"].tolist() == pytest.approx([2.0, 3.0, 4.0])
 
 
+def save_function(tree: Tree, body: str) -> None:
+    """Save a model of the flavour python_function alone."""
+    import mlflow.pyfunc
+
+    (tree.root / "rule.py").write_text(
+        "import mlflow.pyfunc, pandas as pd\n"
+        "class Rule(mlflow.pyfunc.PythonModel):\n"
+        f"    def predict(self, context, model_input, params=None): return {body}\n"
+        "mlflow.models.set_model(Rule())\n"
+    )
+    mlflow.pyfunc.save_model(tree.root / "model", python_model=str(tree.root / "rule.py"), pip_requirements=[])
+
+
+@pytest.mark.parametrize(
+    ("body", "columns"),
+    [
+        ("model_input['a'] * 2", {"prediction": [2, 4, 6]}),
+        ("model_input[['a']]", {"prediction": [1, 2, 3]}),
+        (
+            "pd.DataFrame({'probability': model_input['a'] / 4, 'prediction': model_input['a'] > 2, 'x': 0})",
+            {"prediction": [False, False, True], "probability": [0.25, 0.5, 0.75]},
+        ),
+    ],
+    ids=["one value a row", "one column", "named columns"],
+)
+def test_scoring_takes_any_model_that_is_a_python_function(
+    tree: Tree, body: str, columns: dict[str, list[object]]
+) -> None:
+    save_function(tree, body)
+    tree.give("score", pd.DataFrame({"a": [1, 2, 3]}))
+    assert tree.run("score") == 0
+    assert tree.predictions.to_dict(orient="list") == columns
+
+
+def test_an_answer_that_is_not_one_value_a_row_is_refused(tree: Tree) -> None:
+    save_function(tree, "model_input[['a', 'b']]")
+    tree.give("score", pd.DataFrame({"a": [1, 2, 3], "b": [1, 2, 3]}))
+    assert tree.run("score") == 1
+    assert "answers 3 rows with an array of shape (3, 2)" in tree.failure
+    assert "'prediction' and, if you like, 'probability'" in tree.failure
+
+
+def test_a_model_that_python_cannot_score_is_told_by_its_flavours(tree: Tree) -> None:
+    tree.give("score", pd.DataFrame({"a": [1]}))
+    (tree.root / "model").mkdir()
+    (tree.root / "model" / "MLmodel").write_text("flavors: {crate: {}}\n")
+    assert tree.run("score") == 1
+    assert "no flavour python_function, by which Python scores any model, it has: crate" in tree.failure
+
+
 def test_scoring_without_a_model_says_so(tree: Tree, flights: pd.DataFrame) -> None:
     tree.give("score", flights[:10])
     assert tree.run("score") == 1
@@ -209,6 +259,28 @@ def test_own_trainer_is_one_function(tree: Tree) -> None:
     (tree.root / "constant.py").write_text("def train(job): job.log_metrics({'answer': 42})")
     assert tree.run("train", JOB_TRAINER="constant", PYTHONPATH=str(tree.root)) == 0
     assert tree.metrics == {"answer": 42}
+
+
+def test_own_trainer_reads_its_secrets(tree: Tree) -> None:
+    tree.configure({})
+    (tree.root / "input" / "secrets").mkdir()
+    (tree.root / "input" / "secrets" / "token").write_text("42")
+    (tree.root / "reader.py").write_text("def train(job): job.log_metrics({'answer': int(job.secret('token'))})")
+    assert tree.run("train", JOB_TRAINER="reader", PYTHONPATH=str(tree.root)) == 0
+    assert tree.metrics == {"answer": 42}
+
+
+def test_a_secret_that_was_not_given_is_named(tree: Tree) -> None:
+    tree.configure({})
+    (tree.root / "reader.py").write_text("def train(job): job.secret('token')")
+    assert tree.run("train", JOB_TRAINER="reader", PYTHONPATH=str(tree.root)) == 1
+    assert tree.failure == "There is no secret 'token': name it in the operator's `secrets`\n"
+
+
+def test_a_trainer_without_the_function_is_named(tree: Tree) -> None:
+    (tree.root / "empty.py").touch()
+    assert tree.run("train", JOB_TRAINER="empty", PYTHONPATH=str(tree.root)) == 1
+    assert tree.failure == "The trainer 'empty' has no function train(job)\n"
 
 
 def test_metric_that_is_not_finite_fails_the_job(tree: Tree) -> None:
