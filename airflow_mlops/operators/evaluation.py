@@ -29,9 +29,9 @@ from airflow_mlops.operators.jobs import SCORER, job_limits, local_channel, loca
 class EvaluateModelOperator(MlopsOperator):
     """Score a candidate and the champion on one holdout snapshot, and compare them.
 
-    Each version is scored in the image that trained it, by its recorded digest, or as a process if it was trained as one.
-    What scores it is a program that the worker puts into the job: all models are scored by the same code, and an image
-    needs no more than MLflow for it. Where no version has the champion alias, the candidate is
+    Each version is scored in the image that trained it, by its recorded digest, or as a process if it was trained as
+    one. What scores it is a program that the worker puts into the job: all models are scored by the same code, and an
+    image needs no more than MLflow for it. Where no version has the champion alias, the candidate is
     judged alone. Numbers that describe the holdout also go to the candidate's MLflow run, as ``holdout_<metric>``.
 
     :param model_version: the candidate, as ``RegisterModelOperator`` returns it (templated).
