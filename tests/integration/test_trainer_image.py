@@ -3,10 +3,12 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +19,18 @@ from docker import DockerClient
 from docker.models.containers import Container
 from sklearn.metrics import roc_auc_score
 
+from airflow_mlops.domain.job import (
+    MLMODEL,
+    PREDICTIONS,
+    SCORE_CHANNEL,
+    TRAIN_CHANNEL,
+    Job,
+    JobCommand,
+    JobState,
+    read_metrics,
+)
+from airflow_mlops.engines.docker import DockerEngine
+from airflow_mlops.operators.jobs import SCORER, scorer_program
 from demo.flights import write_months
 
 CreateJob = Callable[[str, Mapping[str, bytes]], Container]
@@ -46,6 +60,16 @@ def build(tag: str = TAG) -> str:
 def image(docker_engine: None) -> str:
     build()
     return TAG
+
+
+@pytest.fixture
+def bare_image(engine: DockerClient, image: str) -> Iterator[str]:
+    """The trainer image without the trainer."""
+    tag = "airflow-mlops/bare:test"
+    recipe = f"FROM {image}\nUSER root\nRUN rm -r /app\nENTRYPOINT []\nUSER 1000\n"
+    engine.images.build(fileobj=io.BytesIO(recipe.encode()), tag=tag, rm=True)
+    yield tag
+    engine.images.remove(tag, force=True)
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +143,9 @@ def take(container: Container, path: str) -> dict[str, bytes]:
         return {member.name: content.read() for member in members if (content := archive.extractfile(member))}
 
 
-def test_model_that_one_container_trains_is_scored_in_another(create_job: CreateJob, months: list[Path]) -> None:
-
+def test_model_that_one_container_trains_is_scored_in_an_image_that_knows_no_more_than_mlflow(
+    create_job: CreateJob, months: list[Path], tmp_path: Path, bare_image: str
+) -> None:
     training = create_job(
         "train",
         {
@@ -135,13 +160,56 @@ def test_model_that_one_container_trains_is_scored_in_another(create_job: Create
     model = take(training, "/opt/ml/model")
     assert "model/MLmodel" in model
 
-    scoring = create_job("score", model | {"input/data/score/03.parquet": months[2].read_bytes()})
-    assert run(scoring) == 0
-    scored = take(scoring, "/opt/ml/output/data/predictions.parquet")
-    predictions = pd.read_parquet(io.BytesIO(scored["predictions.parquet"]))
+    for name, content in model.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "03.parquet").symlink_to(months[2])
+    job = Job(
+        work_key=uuid.uuid4().hex,
+        command=JobCommand.SCORE,
+        hyperparameters={},
+        channels={SCORE_CHANNEL: tmp_path / "rows"},
+        model=tmp_path / "model",
+        code=SCORER,
+        image=bare_image,
+        program=scorer_program(in_image=True),
+    )
+    result = DockerEngine().run(job, tmp_path / "result", print)
+    DockerEngine().remove(job.work_key)
+    assert (result.state, result.reason) == (JobState.SUCCEEDED, "")
+    predictions = pd.read_parquet(tmp_path / "result" / PREDICTIONS)
     march = pd.read_parquet(months[2])
     assert len(predictions) == len(march)
     assert 0.65 < roc_auc_score(march["late"], predictions["probability"]) < 0.75
+
+
+def test_trainer_of_a_team_is_one_file_on_top_of_the_image(
+    engine: DockerClient, image: str, months: list[Path], tmp_path: Path
+) -> None:
+    folder, tag = tmp_path / "own", "airflow-mlops/own:test"
+    folder.mkdir()
+    shutil.copy(SCRIPT.parents[1] / "docs" / "examples" / "logistic.py", folder)
+    (folder / "Dockerfile").write_text(f"FROM {image}\nCOPY logistic.py /app/\nENV JOB_TRAINER=logistic\n")
+    engine.images.build(path=str(folder), tag=tag, rm=True)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "01.parquet").symlink_to(months[0])
+    job = Job(
+        work_key=uuid.uuid4().hex,
+        command=JobCommand.TRAIN,
+        hyperparameters={"target": "late", "features": "distance,hour,temp"},
+        channels={TRAIN_CHANNEL: tmp_path / "rows"},
+        image=tag,
+    )
+    result = DockerEngine().run(job, tmp_path / "result", print)
+    DockerEngine().remove(job.work_key)
+    engine.images.remove(tag, force=True)
+    assert (result.state, result.reason) == (JobState.SUCCEEDED, "")
+    assert 0.5 < read_metrics(tmp_path / "result")["train_accuracy"] < 1
+    assert (tmp_path / "result" / MLMODEL).is_file()
+    assert result.usage is not None
+    assert result.usage.cpu_seconds is not None
+    assert result.usage.cpu_seconds > 1  # the imports alone
 
 
 def test_failure_leaves_its_reason(create_job: CreateJob) -> None:
