@@ -1,13 +1,15 @@
 """What the integration tests share: an image that is made in a moment, and plays any job as a shell script."""
 
 import io
+import os
 import shutil
 import tarfile
 from collections.abc import Iterator
 
 import pytest
 
-SHELL_IMAGE = "airflow-mlops/shell:test"
+SHELL_IMAGE = f"airflow-mlops/shell:test-{os.getpid()}"
+"""Of this test session alone: another may run on the same engine."""
 SHELL_REVISION = "4f2d1c"
 """What the image says it was built from."""
 _APPLETS = ("cat", "chmod", "dd", "echo", "id", "kill", "ls", "mkdir", "mount", "printf", "rm", "sh", "sleep", "wget")

@@ -30,7 +30,7 @@ from airflow_mlops.exceptions import (
     JobOutputError,
 )
 
-from .conftest import SHELL_REVISION
+from .conftest import SHELL_IMAGE, SHELL_REVISION
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -137,7 +137,7 @@ def test_a_job_that_scores_finds_the_model(run: Run, tmp_path: Path, log: list[s
 def test_the_image_is_known_by_what_it_is_and_from_what_it_was_built(run: Run, client: "DockerClient") -> None:
     result = run("true")
     assert result.code_version == SHELL_REVISION
-    assert result.image_digest == client.images.get("airflow-mlops/shell:test").id
+    assert result.image_digest == client.images.get(SHELL_IMAGE).id
 
 
 def test_an_image_runs_again_by_what_is_known_of_it(run: Run, engine: DockerEngine, work_key: str) -> None:

@@ -38,7 +38,7 @@ from airflow_mlops.exceptions import (
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.training import DockerTrainingOperator, ProcessTrainingOperator
 
-from .conftest import SHELL_REVISION
+from .conftest import SHELL_IMAGE, SHELL_REVISION
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,12 +56,24 @@ GOOD = """
 """
 
 
+class StateStore(dict[str, Any]):
+    """Airflow's task state store, which is a server's table: JSON in, JSON out."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
 class Task:
     """A training operator in a Dag run of its own, as one try after another."""
 
     def __init__(self, run_id: str, mlflow: "MlflowClient") -> None:
         self.run_id, self.mlflow = run_id, mlflow
         self.links: list[str] = []
+        self.store = StateStore()
+        self.try_number, self.max_tries = 1, 0
 
     def execute(self, operator: Any) -> TrainingResult:
         ti = SimpleNamespace(
@@ -69,10 +81,18 @@ class Task:
             run_id=self.run_id,
             task_id=operator.task_id,
             map_index=-1,
+            try_number=self.try_number,
+            max_tries=self.max_tries,
             xcom_push=lambda key, value: self.links.append(value),
             bundle_instance=SimpleNamespace(version="bundle-7"),
         )
-        answer = operator.execute({"ti": ti, "dag": SimpleNamespace(folder="/")})
+        context = {
+            "ti": ti,
+            "dag": SimpleNamespace(folder="/"),
+            "dag_run": SimpleNamespace(clear_number=0),
+            "task_state_store": self.store,
+        }
+        answer = operator.execute(context)
         return TrainingResult.from_dict(json.loads(json.dumps(answer)))
 
     def runs(self) -> list["Run"]:
@@ -179,7 +199,7 @@ def test_a_container_is_known_by_its_image_and_its_source_and_removed(docker: Ca
     (run,) = task.runs()
     assert run.data.tags[TAG_CODE_VERSION] == result.code_version == SHELL_REVISION
     assert run.data.tags[TAG_IMAGE_DIGEST] == result.image_digest
-    assert (result.backend, result.image) == (Backend.DOCKER, "airflow-mlops/shell:test")
+    assert (result.backend, result.image) == (Backend.DOCKER, SHELL_IMAGE)
     client = from_env()
     assert client.containers.list(all=True, filters={"label": f"airflow-mlops.work-key={result.work_key}"}) == []
     client.close()
@@ -248,6 +268,7 @@ def test_a_retry_records_the_job_that_an_earlier_try_could_not(
         msg = "MLflow does not answer"
         raise MlflowUnavailableError(msg)
 
+    task.max_tries = 1
     with monkeypatch.context() as patch:
         patch.setattr("airflow_mlops.engines.mlflow.MlflowEngine.log_model", unavailable)
         with pytest.raises(MlflowUnavailableError):
@@ -269,7 +290,7 @@ def test_a_killed_task_stops_its_job_and_ends_its_run(request: pytest.FixtureReq
     class Engine:
         """The real engine, and a user who kills the task when the job has begun."""
 
-        remove = staticmethod(plain.remove)
+        remove, stop, salvage = map(staticmethod, (plain.remove, plain.stop, plain.salvage))
 
         @staticmethod
         def run(job: Any, output: Path, log: Callable[[str], None]) -> Any:
@@ -283,7 +304,7 @@ def test_a_killed_task_stops_its_job_and_ends_its_run(request: pytest.FixtureReq
     operator.engine = Engine
     with pytest.raises(JobStoppedError):
         task.execute(operator)
-    assert killed == ["begun"]
+    assert [line.split()[-1] for line in killed] == ["begun"]
     assert task.runs()[0].info.status == "KILLED"
 
 
