@@ -408,6 +408,10 @@ class JobEngine(Protocol):
         """Copy what a stopped or failed job has left into ``folder``: ``output/``, and ``log.txt`` if it is kept."""
         ...
 
+    def read_metrics_file(self, work_key: str, *, longer_than: int, most: int) -> bytes:
+        """Return ``metrics.jsonl`` as the running job has written it so far, if it has so many bytes; else nothing."""
+        ...
+
     def remove(self, work_key: str) -> None:
         """Remove the job of this key and all that it left, once its result is safe. Does nothing when there is none."""
         ...

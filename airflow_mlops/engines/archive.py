@@ -39,6 +39,17 @@ def pack_wiped(names: Iterable[str], *, owner: int) -> bytes:
     return b"".join(_secrets(dict.fromkeys(names, ""), owner)) + b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
+def read_member(archive: bytes) -> bytes:
+    """Return the content of the only file of a tar archive; nothing when there is none, or it is cut off."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+            file = next((member for member in opened if member.isfile()), None)
+            content = opened.extractfile(file) if file is not None else None
+            return content.read() if content is not None else b""
+    except tarfile.TarError:  # The file has grown while it was read.
+        return b""
+
+
 def unpack(chunks: Iterator[bytes], output: Path, budget: OutputBudget) -> None:
     """Write the files of a tar stream below ``output``. What it holds is not to be trusted.
 

@@ -6,7 +6,9 @@ memory is gone when the container ends: ``/tmp`` is a file system of the given s
 size, and no more than that is collected.
 """
 
+import base64
 import contextlib
+import json
 import math
 import os
 import threading
@@ -24,6 +26,7 @@ from airflow_mlops.domain.job import (
     LABEL_PREPARED_SECONDS,
     LABEL_SECRETS,
     LABEL_WORK_KEY,
+    METRIC_STEPS,
     MODEL,
     RESULTS,
     SALVAGED_LOG,
@@ -36,7 +39,7 @@ from airflow_mlops.domain.job import (
     read_reason,
 )
 from airflow_mlops.domain.polling import WallLimit, follow
-from airflow_mlops.engines.archive import CHUNK_BYTES, pack, pack_wiped, unpack
+from airflow_mlops.engines.archive import CHUNK_BYTES, pack, pack_wiped, read_member, unpack
 from airflow_mlops.engines.docker_log import LogReader
 from airflow_mlops.engines.docker_usage import UsageMeter, sample
 from airflow_mlops.exceptions import (
@@ -255,6 +258,13 @@ class DockerEngine:
         """Send a signal to a job. Does nothing when it has ended."""
         with self._client() as client:
             _signal(client, job_id, name)
+
+    def read_metrics_file(self, work_key: str, *, longer_than: int, most: int) -> bytes:
+        """Return the file as it is now, if it has more than ``longer_than`` bytes and at most ``most``."""
+        with self._client() as client:
+            for container in _find(client, work_key):
+                return _read_file(client, container, f"{BASE_DIR}/{METRIC_STEPS}", longer_than=longer_than, most=most)
+        return b""
 
     def remove(self, work_key: str) -> None:
         """Remove the container of this key with its volume, running or not. Does nothing when there is none."""
@@ -582,6 +592,20 @@ def _fetch(container: "Container", folder: str, output: Path, budget: OutputBudg
     """Copy a folder out of the container. The job can empty it, but not remove it."""
     chunks, _ = container.get_archive(f"{BASE_DIR}/{folder}", chunk_size=CHUNK_BYTES)
     unpack(chunks, output, budget)
+
+
+def _read_file(client: "DockerClient", container: "Container", path: str, *, longer_than: int, most: int) -> bytes:
+    """Return a small file of a container, if it has grown. Its size is asked first, which costs next to nothing."""
+    address = f"{client.api.base_url}/v{client.api.api_version}/containers/{container.id}/archive"
+    answer = client.api.head(address, params={"path": path})
+    if answer.status_code == _NOT_FOUND:
+        return b""
+    answer.raise_for_status()
+    description = json.loads(base64.b64decode(answer.headers["X-Docker-Container-Path-Stat"]))
+    if not longer_than < description["size"] <= most:
+        return b""
+    chunks, _ = container.get_archive(path, chunk_size=CHUNK_BYTES)
+    return read_member(b"".join(chunks))
 
 
 def _wipe_secrets(container: "Container") -> None:

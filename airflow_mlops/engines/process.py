@@ -24,6 +24,7 @@ from typing import cast
 from airflow_mlops.domain.collection import LogLines, OutputBudget
 from airflow_mlops.domain.job import (
     HYPERPARAMETERS,
+    METRIC_STEPS,
     MODEL,
     RESULTS,
     SECRETS,
@@ -127,6 +128,15 @@ class ProcessEngine:
         """Move what the job has left into ``folder``. What it printed went to the task's log, and is kept nowhere else."""
         with contextlib.suppress(JobOutputError):  # Nothing of it is better than what must not be collected.
             _collect(self.root / work_key, folder, limits, with_model=False)
+
+    def read_metrics_file(self, work_key: str, *, longer_than: int, most: int) -> bytes:
+        """Return the file as it is now, if it has more than ``longer_than`` bytes and at most ``most``."""
+        file = self.root / work_key / METRIC_STEPS
+        try:
+            is_wanted = not file.is_symlink() and longer_than < file.stat().st_size <= most
+            return file.read_bytes() if is_wanted else b""
+        except OSError:  # It does not exist yet, or no more.
+            return b""
 
     def _prepare(self, tree: Path, job: Job) -> None:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
