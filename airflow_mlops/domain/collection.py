@@ -56,11 +56,11 @@ class LogLines:
         if not line.strip():
             return
         self._tail.append(line)
-        if self.is_full:
+        if self._left <= 0:
             return
         self._log(f"{self._time} {line}" if self._time else line)
         self._left -= len(line)
-        if self.is_full:
+        if self._left <= 0:
             self._log("(the log is too long: what follows is not shown, but for its last lines)")
 
     def show_end(self, tail: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """When to wait for a job, ask it to stop, and kill it: one decision for every way of waiting. Time is passed in."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 
@@ -79,4 +79,23 @@ def follow(
         elif step.action is Action.KILL:
             kill()
         if wait(step.seconds):
+            return step.action is not Action.WAIT
+
+
+async def afollow(
+    limit: WallLimit,
+    *,
+    elapsed: Callable[[], float],
+    wait: Callable[[float], Awaitable[bool]],
+    stop: Callable[[], Awaitable[None]],
+    kill: Callable[[], Awaitable[None]],
+) -> bool:
+    """Do what :func:`follow` does without blocking."""
+    while True:
+        step = limit.next_step(elapsed())
+        if step.action is Action.STOP:
+            await stop()
+        elif step.action is Action.KILL:
+            await kill()
+        if await wait(step.seconds):
             return step.action is not Action.WAIT

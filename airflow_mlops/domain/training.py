@@ -4,7 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airflow_mlops.domain.job import ResourceUsage
+from airflow_mlops.domain.job import JobHandle, ResourceUsage
 from airflow_mlops.domain.serialization import Document
 
 
@@ -44,3 +44,29 @@ class TrainingResult(Document):
     """Wall time of the job."""
     usage: ResourceUsage | None = None
     """What the job used beside that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingState(Document):
+    """What a try of a training leaves for the next one, while it is under way and when it has finished."""
+
+    max_tries: int
+    """Airflow's number of the last try. It stays the same from retry to retry, and grows when the task is cleared."""
+    clear_number: int
+    """How often the Dag run has been cleared, or a task in it."""
+    run_id: str
+    experiment_id: str
+    handle: JobHandle | None = None
+    """The job, once it is known to be submitted."""
+    result: TrainingResult | None = None
+    """What the task returns, once all of it is safe."""
+
+    def is_work_of(self, *, max_tries: int, clear_number: int) -> bool:
+        """Whether a try with these numbers is a retry of this work. When a person clears the task, that is new work.
+
+        A finished work is only finished once if nothing at all was cleared since: the number of tries could be the
+        same by chance, when the Dag allows fewer retries than it did.
+        """
+        if self.result is not None and self.clear_number != clear_number:
+            return False
+        return self.max_tries == max_tries

@@ -192,14 +192,15 @@ class DockerEngine:
                     finished_at=max(handle.started_at, _time(client.info()["SystemTime"])),
                 )
 
-    def stop(self, work_key: str) -> None:
+    def stop(self, work_key: str, *, grace_seconds: float | None = None) -> None:
         """Ask the job of this key to stop, and kill it when its grace is over. Its container stays.
 
         The host itself waits and kills, so the job ends even if whoever asked has gone by then.
         """
+        grace = self.grace_seconds if grace_seconds is None else grace_seconds
         with self._client() as client:
             for container in _find(client, work_key):
-                container.stop(timeout=math.ceil(self.grace_seconds))
+                container.stop(timeout=math.ceil(grace))
 
     def keep(self, work_key: str) -> str:
         """Set the container of this key aside under another name, so that no retry finds it, and return that name."""
@@ -214,14 +215,13 @@ class DockerEngine:
         """Follow and collect a job that was submitted earlier, by this or another process, see :meth:`run`."""
         return self.collect(handle, limits, output, self.follow(handle, limits, log))
 
-    def salvage(self, work_key: str, limits: JobLimits, folder: Path) -> None:
-        """Copy what a stopped or failed job has left into ``folder``: ``output/``, and the end of its log with times."""
+    def salvage(self, work_key: str, limits: JobLimits, folder: Path, *, with_log: bool = True) -> None:
+        """Copy what a job has left into ``folder``: ``output/``, and the end of its log with times."""
         with self._client() as client:
             for container in _find(client, work_key):
                 folder.mkdir(parents=True, exist_ok=True)
-                with (folder / SALVAGED_LOG).open("wb") as saved:
-                    for frame in container.logs(stream=True, follow=False, timestamps=True, tail=_SAVED_LINES):
-                        saved.write(frame)
+                if with_log:
+                    _save_log(container, folder / SALVAGED_LOG)
                 with contextlib.suppress(JobOutOfDiskError, JobOutputError):  # A part of it is better than nothing.
                     _fetch(container, RESULTS, folder, OutputBudget(limits))
 
@@ -537,6 +537,12 @@ class _Patience:
 
 def _open_log(client: "DockerClient", job_id: str, since: int, *, live: bool) -> "CancellableStream[bytes]":
     return client.api.logs(job_id, stream=True, follow=live, timestamps=True, since=since or None)
+
+
+def _save_log(container: "Container", file: Path) -> None:
+    with file.open("wb") as saved:
+        for frame in container.logs(stream=True, follow=False, timestamps=True, tail=_SAVED_LINES):
+            saved.write(frame)
 
 
 def _tail(client: "DockerClient", job_id: str) -> list[str]:

@@ -100,6 +100,30 @@ class MlflowEngine:
             run = client.create_run(experiment_id, run_name=run_name, tags={**tags, TAG_WORK_KEY: work_key})
             return RunRef(run_id=run.info.run_id, experiment_id=experiment_id)
 
+    def is_running(self, run_id: str) -> bool:
+        """Whether a run is there and has not ended."""
+        from mlflow.exceptions import MlflowException
+
+        with self._client() as client:
+            try:
+                info = client.get_run(run_id).info
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return False
+        return bool(info.status == "RUNNING" and info.lifecycle_stage == "active")
+
+    def has_metric(self, run_id: str, name: str) -> bool:
+        """Whether a metric was logged in this run."""
+        with self._client() as client:
+            return name in client.get_run(run_id).data.metrics
+
+    def log_files(self, run_id: str, folder: Path, path: str) -> None:
+        """Keep the files of a folder as artifacts of the run, below ``path``."""
+        with self._client() as client:
+            if any(file.is_file() for file in folder.rglob("*")):
+                client.log_artifacts(run_id, str(folder), path)
+
     def log_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """Log parameters of the run."""
         from mlflow.entities import Param
@@ -137,6 +161,13 @@ class MlflowEngine:
         with self._client() as client:
             client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
+    def log_page(self, run_id: str, path: str, html: str) -> str:
+        """Keep an HTML page with a run, and return its address in the MLflow UI, which shows it."""
+        with self._client() as client:
+            client.log_text(run_id, html, path)
+            experiment_id = str(client.get_run(run_id).info.experiment_id)
+        return f"{self.run_url(experiment_id, run_id)}/artifacts/{quote(path)}"
+
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
         from mlflow.entities import RunTag
@@ -152,7 +183,7 @@ class MlflowEngine:
     def log_model(self, run_id: str, folder: Path, *, name: str) -> LoggedModel:
         """Upload a model directory as the run's logged model. The same directory is uploaded once.
 
-        An upload that was cut off stays behind as a pending logged model, and is not used.
+        An upload that was cut off is done again, into the same logged model.
         """
         from mlflow.entities import LoggedModelOutput
 
@@ -160,15 +191,21 @@ class MlflowEngine:
         with self._client() as client:
             run = client.get_run(run_id)
             experiment_id = run.info.experiment_id
-            for model in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
-                if model.tags.get(TAG_MODEL_DIGEST) == digest and model.status == "READY":
-                    return LoggedModel(model_id=model.model_id, uri=model.model_uri, digest=digest)
-            model = client.create_logged_model(
-                experiment_id, name=name, source_run_id=run_id, params=run.data.params, tags={TAG_MODEL_DIGEST: digest}
-            )
-            client.log_model_artifacts(model.model_id, str(folder))
-            client.finalize_logged_model(model.model_id, "READY")
-            client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+            found = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
+            same = [model for model in found if model.tags.get(TAG_MODEL_DIGEST) == digest]
+            if same:
+                model = same[0]
+            else:
+                tags = {TAG_MODEL_DIGEST: digest}
+                model = client.create_logged_model(
+                    experiment_id, name=name, source_run_id=run_id, params=run.data.params, tags=tags
+                )
+            if model.status != "READY":
+                client.log_model_artifacts(model.model_id, str(folder))
+                client.finalize_logged_model(model.model_id, "READY")
+            outputs = run.outputs.model_outputs if run.outputs else []
+            if model.model_id not in [output.model_id for output in outputs]:
+                client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
             return LoggedModel(model_id=model.model_id, uri=model.model_uri, digest=digest)
 
     def has_signature(self, source: str) -> bool:

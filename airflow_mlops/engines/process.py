@@ -125,7 +125,7 @@ class ProcessEngine:
         return ""
 
     def salvage(self, work_key: str, limits: JobLimits, folder: Path) -> None:
-        """Move what the job has left into ``folder``. What it printed went to the task's log, and is kept nowhere else."""
+        """Move what the job has left into ``folder``. What it printed is in the task's log alone."""
         with contextlib.suppress(JobOutputError):  # Nothing of it is better than what must not be collected.
             _collect(self.root / work_key, folder, limits, with_model=False)
 

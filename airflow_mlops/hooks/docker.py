@@ -35,15 +35,22 @@ class DockerHostHook(BaseHook):
         """
         if self.docker_conn_id is None:
             return DockerEngine()
-        connection = self.get_connection(self.docker_conn_id)
+        return self._engine(self.docker_conn_id, self.get_connection(self.docker_conn_id))
+
+    async def aengine(self) -> DockerEngine:
+        """Return the engine of this connection, in a triggerer."""
+        if self.docker_conn_id is None:
+            return DockerEngine()
+        return self._engine(self.docker_conn_id, await self.aget_connection(self.docker_conn_id))
+
+    @staticmethod
+    def _engine(conn_id: str, connection: Any) -> DockerEngine:
         extra: dict[str, Any] = connection.extra_dejson
         if bool(extra.get("tls_client_cert")) != bool(extra.get("tls_client_key")):
-            msg = (
-                f"The connection {self.docker_conn_id!r} must have both tls_client_cert and tls_client_key, or neither."
-            )
+            msg = f"The connection {conn_id!r} must have both tls_client_cert and tls_client_key, or neither."
             raise InvalidInputError(msg)
         return DockerEngine(
-            url=_url(self.docker_conn_id, connection),
+            url=_url(conn_id, connection),
             ca_certificate=extra.get("tls_ca_cert"),
             client_certificate=extra.get("tls_client_cert"),
             client_key=extra.get("tls_client_key"),

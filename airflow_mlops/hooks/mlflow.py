@@ -33,7 +33,13 @@ class MlflowHook(BaseHook):
 
         :raises InvalidInputError: when the connection has no usable host.
         """
-        connection = self.get_connection(self.mlflow_conn_id)
+        return self._engine(self.get_connection(self.mlflow_conn_id))
+
+    async def aengine(self) -> MlflowEngine:
+        """Return the engine of this connection, in a triggerer."""
+        return self._engine(await self.aget_connection(self.mlflow_conn_id))
+
+    def _engine(self, connection: Any) -> MlflowEngine:
         extra: dict[str, Any] = connection.extra_dejson
         environment = {
             "MLFLOW_TRACKING_USERNAME": connection.login,

@@ -1,24 +1,30 @@
 """Train a model in a container or a process by the job contract, and log what it did to MLflow."""
 
 import contextlib
+import shutil
 import tempfile
+import threading
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from airflow.sdk import Context
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
 
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.job import (
     MLMODEL,
     MODEL,
+    SALVAGED_LOG,
     TRAIN_CHANNEL,
     Gpus,
     Job,
     JobCommand,
     JobEngine,
+    JobHandle,
     JobLimits,
     JobResult,
     JobState,
@@ -42,14 +48,15 @@ from airflow_mlops.domain.registry import (
 )
 from airflow_mlops.domain.secrets import hidden_texts, redact
 from airflow_mlops.domain.training import Backend, TrainingResult
+from airflow_mlops.engines.docker import DockerEngine
 from airflow_mlops.engines.mlflow import MlflowEngine, RunRef
 from airflow_mlops.engines.process import ProcessEngine
 from airflow_mlops.exceptions import (
+    DockerUnavailableError,
     JobOutputError,
     JobStoppedError,
-    MlflowUnavailableError,
     MlopsError,
-    PermanentError,
+    TransientError,
 )
 from airflow_mlops.hooks.docker import DockerHostHook
 from airflow_mlops.hooks.mlflow import MlflowHook
@@ -63,8 +70,11 @@ from airflow_mlops.operators.jobs import (
     local_program,
     without_secrets,
 )
+from airflow_mlops.operators.memory import TrainingMemory
 
 _TAG_CHARACTERS = 5000  # MLflow's limit of a tag's value
+_STOPPED = (JobStoppedError, TaskDeferralTimeout)
+_LAST_METRIC = "system/job_seconds"  # When it is there, all metrics are.
 
 
 class TrainModelOperator(MlopsOperator):
@@ -106,6 +116,8 @@ class TrainModelOperator(MlopsOperator):
     ui_color = "#cfe2f3"
 
     backend: ClassVar[Backend]
+    is_job_safe: ClassVar[bool] = False
+    """Whether the job goes on when its worker dies."""
 
     def __init__(
         self,
@@ -132,6 +144,7 @@ class TrainModelOperator(MlopsOperator):
         self.run_name = run_name
         self.mlflow_conn_id = mlflow_conn_id
         self._started: tuple[JobEngine, str] | None = None
+        self._run: tuple[MlflowEngine, str] | None = None
 
     @abstractmethod
     def engine(self) -> JobEngine:
@@ -159,16 +172,41 @@ class TrainModelOperator(MlopsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Train, record what the job left, and refuse what is no model."""
         snapshot = Snapshot.from_dict(self.dataset)
-        engine, mlflow = self.engine(), MlflowHook(self.mlflow_conn_id).engine()
-        with local_channel(snapshot) as channel, tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder:
-            job, output = self.job(snapshot, channel, context), Path(folder)
+        engine, mlflow, memory = self.engine(), MlflowHook(self.mlflow_conn_id).engine(), TrainingMemory(context)
+        self._end_cleared(memory, engine, mlflow, context)
+        if (state := memory.recall()) and state.result:
+            self.log.info("An earlier try finished the training, but died before Airflow heard of it.")
+            return self._finish(state.result, engine, mlflow)
+        with local_channel(snapshot) as channel:
+            job = self.job(snapshot, channel, context)
             run = self.begin(job, snapshot, mlflow, context)
-            with self._ended(run, job, engine, mlflow):
-                result = self.measure(job, engine, output)
-                metrics = self.record(result, output, run, mlflow, context)
-                self.enforce(job, result, output)
-                model = mlflow.log_model(run.run_id, output / MODEL, name="model")
-        return TrainingResult(
+            memory.remember(run)
+            with self._ended(run, job, engine, mlflow, memory) as output:
+                handle = self.submit(job, engine)
+                if handle is None:
+                    return self.complete(
+                        job, snapshot=snapshot, run=run, engine=engine, mlflow=mlflow, context=context, output=output
+                    )
+                memory.remember(run, handle=handle)
+        return self.wait_deferred(job, run, handle)
+
+    def complete(
+        self,
+        job: Job,
+        *,
+        snapshot: Snapshot,
+        run: RunRef,
+        engine: JobEngine,
+        mlflow: MlflowEngine,
+        context: Context,
+        output: Path,
+    ) -> dict[str, Any]:
+        """Measure, record and enforce: what is the same whether the worker waited for the job, or was freed."""
+        result = self.measure(job, engine, output)
+        metrics = self.record(result, output, run, mlflow, context)
+        self.enforce(job, result, output)
+        model = mlflow.log_model(run.run_id, output / MODEL, name="model")
+        training = TrainingResult(
             run_id=run.run_id,
             experiment_id=run.experiment_id,
             model_uri=model.uri,
@@ -185,7 +223,19 @@ class TrainModelOperator(MlopsOperator):
             work_key=job.work_key,
             job_seconds=result.seconds,
             usage=result.usage,
-        ).to_dict()
+        )
+        TrainingMemory(context).remember(run, result=training)
+        return self._finish(training, engine, mlflow)
+
+    def submit(self, job: Job, engine: JobEngine) -> JobHandle | None:
+        """Start the job without waiting for it, where that is asked for and possible; else return nothing."""
+        self.log.info("The train job runs %s, its work key is %s.", job.place, job.work_key)
+        self._started = (engine, job.work_key)
+        return None
+
+    def wait_deferred(self, job: Job, run: RunRef, handle: JobHandle) -> NoReturn:
+        """Free the worker until the submitted job has ended."""
+        raise NotImplementedError
 
     def begin(self, job: Job, snapshot: Snapshot, mlflow: MlflowEngine, context: Context) -> RunRef:
         """Start the MLflow run, with all that is known before the job starts."""
@@ -203,9 +253,10 @@ class TrainModelOperator(MlopsOperator):
         }
         if job.image:
             tags[TAG_IMAGE] = job.image
-        run = mlflow.start_run(
+        run = self._earlier_run(mlflow, context) or mlflow.start_run(
             experiment_name=self.experiment_name, run_name=self.run_name, work_key=job.work_key, tags=tags
         )
+        self._run = (mlflow, run.run_id)
         MlflowRunLink.persist(context, mlflow.run_url(run.experiment_id, run.run_id))
         mlflow.log_params(run.run_id, job.hyperparameters)
         mlflow.log_dataset(run.run_id, snapshot, "training")
@@ -213,12 +264,14 @@ class TrainModelOperator(MlopsOperator):
 
     def measure(self, job: Job, engine: JobEngine, output: Path) -> JobResult:
         """Run the job to its end, its log in the task's log, and collect what it left into ``output``."""
-        self.log.info("The train job runs %s, its work key is %s.", job.place, job.work_key)
-        self._started = (engine, job.work_key)
-        result = engine.run(job, output, without_secrets(self.log.info, job))
+        result = self.run_job(job, engine, output, without_secrets(self.log.info, job))
         result = replace(result, reason=redact(result.reason, hidden_texts(job.secrets)))
         self.log.info("The train job ended after %.1f s: %s.", result.seconds, result.state)
         return result
+
+    def run_job(self, job: Job, engine: JobEngine, output: Path, log: Callable[[str], None]) -> JobResult:
+        """Run the job to its end, or go on with one that was submitted."""
+        return engine.run(job, output, log)
 
     def record(
         self, result: JobResult, output: Path, run: RunRef, mlflow: MlflowEngine, context: Context
@@ -235,8 +288,9 @@ class TrainModelOperator(MlopsOperator):
             if result.state is JobState.SUCCEEDED:
                 raise
             metrics, steps = {}, []
-        used = result.usage.to_metrics() if result.usage else {}
-        mlflow.log_metrics(run.run_id, {**metrics, "system/job_seconds": result.seconds, **used}, steps)
+        if not mlflow.has_metric(run.run_id, _LAST_METRIC):  # Else an earlier try has logged them all, once.
+            used = result.usage.to_metrics() if result.usage else {}
+            mlflow.log_metrics(run.run_id, {**metrics, **used, _LAST_METRIC: result.seconds}, steps)
         return metrics
 
     def enforce(self, job: Job, result: JobResult, output: Path) -> None:
@@ -253,30 +307,88 @@ class TrainModelOperator(MlopsOperator):
         raise JobOutputError(msg)
 
     def on_kill(self) -> None:
-        """Stop the job. What waits for it then sees that it was stopped, and ends the MLflow run."""
+        """Stop the job. What waits for it then sees that it was stopped, keeps what it left, and ends the MLflow run.
+
+        Airflow kills the worker's process a few seconds later. A job that takes longer to stop is stopped by its host,
+        and its run has ended by then.
+        """
+        threads = []
         if self._started is not None:
             engine, work_key = self._started
-            engine.remove(work_key)
+            threads.append(threading.Thread(target=engine.stop, args=(work_key,), daemon=True))
+        if self._run is not None:
+            mlflow, run_id = self._run
+            threads.append(threading.Thread(target=mlflow.end_run, args=(run_id, "KILLED"), daemon=True))
+        for thread in threads:  # This runs in a signal handler: what it interrupts may hold a lock.
+            thread.start()
+
+    def _earlier_run(self, mlflow: MlflowEngine, context: Context) -> RunRef | None:
+        """Return the run of an earlier try, if it can go on. The job of a process does not outlive its worker."""
+        state = TrainingMemory(context).recall()
+        if state is None or not mlflow.is_running(state.run_id):
+            return None
+        if not self.is_job_safe:
+            mlflow.set_tags(state.run_id, {TAG_FAILURE: "The worker died, and the job with it"})
+            mlflow.end_run(state.run_id, "KILLED")
+            return None
+        return RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
+
+    def _end_cleared(self, memory: TrainingMemory, engine: JobEngine, mlflow: MlflowEngine, context: Context) -> None:
+        """End what was left of this task's work when a person cleared it, since now it is done anew."""
+        state = memory.recall_cleared()
+        if state is None:
+            return
+        engine.remove(str(work_key_of(context)))
+        if mlflow.is_running(state.run_id):
+            mlflow.set_tags(state.run_id, {TAG_FAILURE: "The task was cleared"})
+            mlflow.end_run(state.run_id, "KILLED")
+        memory.forget()
+
+    def _finish(self, training: TrainingResult, engine: JobEngine, mlflow: MlflowEngine) -> dict[str, Any]:
+        """End the run and remove the job, once its result is written down. A retry does it again without harm."""
+        if mlflow.is_running(training.run_id):
+            mlflow.end_run(training.run_id, "FINISHED")
+        with self._tolerated("The job could not be removed"):
+            engine.remove(training.work_key)
+        return training.to_dict()
 
     @contextlib.contextmanager
-    def _ended(self, run: RunRef, job: Job, engine: JobEngine, mlflow: MlflowEngine) -> Iterator[None]:
-        """End the MLflow run as its task ends, and remove the job unless a retry may still need it."""
-        try:
-            yield
-        except MlflowUnavailableError:
-            raise  # The run cannot be ended now. A retry goes on with it, and with the job.
-        except BaseException as error:
-            is_stopped = isinstance(error, JobStoppedError) or not isinstance(error, Exception)
-            with self._tolerated("The MLflow run could not be ended"):
-                mlflow.set_tags(run.run_id, {TAG_FAILURE: f"{type(error).__name__}: {error}"[:_TAG_CHARACTERS]})
-                mlflow.end_run(run.run_id, "KILLED" if is_stopped else "FAILED")
-            if is_stopped or isinstance(error, PermanentError):
+    def _ended(
+        self, run: RunRef, job: Job, engine: JobEngine, mlflow: MlflowEngine, memory: TrainingMemory
+    ) -> Iterator[Path]:
+        """Give a folder for the job's output. When the training fails, stop the job, and keep all that tells why."""
+        with tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder:
+            try:
+                yield Path(folder)
+            except BaseException as error:
+                is_stopped = isinstance(error, _STOPPED) or not isinstance(error, Exception)
+                is_curable = isinstance(error, (TransientError, TaskDeferralError)) and not is_stopped
+                if is_curable and memory.has_retry:
+                    self.log.warning("A retry goes on with the job and its MLflow run: %s", error)
+                    raise
+                with self._tolerated("The job could not be stopped, or what it left not be kept"):
+                    engine.stop(job.work_key)
+                    self._keep(run, job, engine, mlflow, Path(folder))
+                with self._tolerated("The MLflow run could not be ended"):
+                    mlflow.set_tags(run.run_id, {TAG_FAILURE: f"{type(error).__name__}: {error}"[:_TAG_CHARACTERS]})
+                    mlflow.end_run(run.run_id, "KILLED" if is_stopped else "FAILED")
                 with self._tolerated("The job could not be removed"):
-                    engine.remove(job.work_key)
-            raise
-        mlflow.end_run(run.run_id, "FINISHED")
-        with self._tolerated("The job could not be removed"):
-            engine.remove(job.work_key)
+                    self._remove(job, engine)
+                memory.forget()
+                raise
+
+    def _keep(self, run: RunRef, job: Job, engine: JobEngine, mlflow: MlflowEngine, folder: Path) -> None:
+        """Keep the log and the results of a job that did not succeed as artifacts of its run, below ``job/``."""
+        engine.salvage(job.work_key, job.limits, folder)
+        shutil.rmtree(folder / MODEL, ignore_errors=True)
+        log, hidden = folder / SALVAGED_LOG, hidden_texts(job.secrets)
+        if log.is_file() and hidden:
+            log.write_text(redact(log.read_text(errors="replace"), hidden))
+        mlflow.log_files(run.run_id, folder, "job")
+
+    def _remove(self, job: Job, engine: JobEngine) -> None:
+        """Remove a failed job, or keep it for inspection."""
+        engine.remove(job.work_key)
 
     @contextlib.contextmanager
     def _tolerated(self, what: str) -> Iterator[None]:
@@ -302,6 +414,10 @@ class DockerTrainingOperator(TrainModelOperator):
     :param gpus: how many GPUs, ``"all"``, or a list of their ids on the host; none by default.
     :param require_digest: refuse an image that is named by a tag, which may be another one tomorrow.
     :param docker_conn_id: connection of the Docker host; ``None`` is the worker's own engine.
+    :param deferrable: free the worker while the job runs; a triggerer then waits for it, and the log comes when it has
+        ended. Default is ``[operators] default_deferrable``.
+    :param keep_on_failure: keep the container of a job that did not succeed, under another name. The task's log says
+        how to remove it.
 
     :raises ImageNotFoundError: when the image is neither on the host nor to be pulled.
     :raises DockerUnavailableError: when the host does not answer.
@@ -310,6 +426,7 @@ class DockerTrainingOperator(TrainModelOperator):
     template_fields: Sequence[str] = (*TrainModelOperator.template_fields, "image")
 
     backend = Backend.DOCKER
+    is_job_safe = True
 
     def __init__(
         self,
@@ -320,6 +437,8 @@ class DockerTrainingOperator(TrainModelOperator):
         gpus: Gpus = 0,
         require_digest: bool = False,
         docker_conn_id: str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        keep_on_failure: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -329,8 +448,11 @@ class DockerTrainingOperator(TrainModelOperator):
         self.gpus = gpus
         self.require_digest = require_digest
         self.docker_conn_id = docker_conn_id
+        self.deferrable = deferrable
+        self.keep_on_failure = keep_on_failure
+        self._handle: JobHandle | None = None
 
-    def engine(self) -> JobEngine:
+    def engine(self) -> DockerEngine:
         """Return the engine of the Docker host."""
         return DockerHostHook(self.docker_conn_id).engine()
 
@@ -341,6 +463,61 @@ class DockerTrainingOperator(TrainModelOperator):
         job = super().job(snapshot, channel, context)
         gpus = tuple(self.gpus) if isinstance(self.gpus, list) else self.gpus
         return replace(job, image=self.image, program=tuple(self.program), network=self.network, gpus=gpus)
+
+    def submit(self, job: Job, engine: JobEngine) -> JobHandle | None:
+        """Submit the job, if the worker is not to wait for it."""
+        super().submit(job, engine)
+        return self.engine().submit(job) if self.deferrable else None
+
+    def wait_deferred(self, job: Job, run: RunRef, handle: JobHandle) -> NoReturn:
+        """Let a triggerer wait for the job."""
+        from airflow_mlops.triggers.docker import DockerJobTrigger  # noqa: PLC0415 - Airflow has much to import for it
+
+        trigger = DockerJobTrigger(
+            handle=handle.to_dict(),
+            limits=job.limits.to_dict(),
+            run_id=run.run_id,
+            docker_conn_id=self.docker_conn_id,
+            mlflow_conn_id=self.mlflow_conn_id,
+            keep_on_failure=self.keep_on_failure,
+            keep_log=not job.secrets,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=self.execution_timeout)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on when the job has ended. When the trigger has timed out or failed, end the training as it is."""
+        snapshot, engine = Snapshot.from_dict(self.dataset), self.engine()
+        mlflow, memory = MlflowHook(self.mlflow_conn_id).engine(), TrainingMemory(context)
+        state = memory.recall()
+        if state is None or state.handle is None:
+            msg = "What this task wrote down of its job is gone. A retry finds the job by its label."
+            raise TransientError(msg)
+        job = self.job(snapshot, Path(), context)  # Its inputs are in its container.
+        run = RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
+        self._started, self._run, self._handle = (engine, job.work_key), (mlflow, run.run_id), state.handle
+        with self._ended(run, job, engine, mlflow, memory) as output:
+            event = super().resume_execution(next_method, next_kwargs, context)
+            if event["error"]:
+                raise DockerUnavailableError(event["error"])
+            return self.complete(
+                job, snapshot=snapshot, run=run, engine=engine, mlflow=mlflow, context=context, output=output
+            )
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's
+        """Return the trigger's event to :meth:`resume_execution`, which also hears of a trigger without one."""
+        return event
+
+    def run_job(self, job: Job, engine: JobEngine, output: Path, log: Callable[[str], None]) -> JobResult:
+        """Run the job to its end, or collect the one that was waited for."""
+        if self._handle is None:
+            return engine.run(job, output, log)
+        return self.engine().resume(self._handle, job.limits, output, log)
+
+    def _remove(self, job: Job, engine: JobEngine) -> None:
+        if not self.keep_on_failure:
+            engine.remove(job.work_key)
+        elif name := engine.keep(job.work_key):
+            self.log.info("The container is kept as %s. When you have seen it: docker rm --volumes %s", name, name)
 
 
 class ProcessTrainingOperator(TrainModelOperator):

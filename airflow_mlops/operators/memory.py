@@ -1,0 +1,65 @@
+"""What the tries of one training know of each other, in Airflow's task state store."""
+
+from airflow.sdk import Context
+
+from airflow_mlops.domain.job import JobHandle
+from airflow_mlops.domain.training import TrainingResult, TrainingState
+from airflow_mlops.engines.mlflow import RunRef
+from airflow_mlops.exceptions import InvalidInputError
+
+_KEY = "airflow_mlops.training"
+
+
+class TrainingMemory:
+    """The state that a try leaves for the next one.
+
+    A worker may die at any moment, so a try writes down what it has begun before it goes on. After a failure that was
+    recorded, there is nothing left to go on with, and the state is deleted. After a success it stays: Airflow may not
+    have heard of that success, and then starts a retry, which returns the same result.
+    """
+
+    def __init__(self, context: Context) -> None:
+        ti = context["ti"]
+        self._store = context["task_state_store"]
+        self._max_tries = ti.max_tries
+        self._clear_number = context["dag_run"].clear_number or 0
+        self.has_retry = ti.try_number <= ti.max_tries
+        """Whether Airflow starts another try if this one fails of something that a retry can cure."""
+
+    def recall(self) -> TrainingState | None:
+        """Return what an earlier try of the same work left."""
+        state = self._read()
+        return state if state is not None and self._is_same(state) else None
+
+    def recall_cleared(self) -> TrainingState | None:
+        """Return what is left of the work that was done before the task was cleared."""
+        state = self._read()
+        return None if state is None or self._is_same(state) else state
+
+    def remember(self, run: RunRef, *, handle: JobHandle | None = None, result: TrainingResult | None = None) -> None:
+        """Write down how far this work has come."""
+        state = TrainingState(
+            max_tries=self._max_tries,
+            clear_number=self._clear_number,
+            run_id=run.run_id,
+            experiment_id=run.experiment_id,
+            handle=handle,
+            result=result,
+        )
+        self._store.set(_KEY, state.to_dict())
+
+    def forget(self) -> None:
+        """Delete the state."""
+        self._store.delete(_KEY)
+
+    def _is_same(self, state: TrainingState) -> bool:
+        return state.is_work_of(max_tries=self._max_tries, clear_number=self._clear_number)
+
+    def _read(self) -> TrainingState | None:
+        stored = self._store.get(_KEY)
+        if not isinstance(stored, dict):
+            return None
+        try:
+            return TrainingState.from_dict(stored)
+        except InvalidInputError:  # Another release of this package wrote it. The job's label and the run's tag remain.
+            return None

@@ -1,0 +1,1 @@
+"""Async waiters: plain data in, one event out."""

@@ -1,0 +1,383 @@
+"""Training jobs over whatever happens: killed workers and triggerers, people who stop them, and time that is up."""
+
+import asyncio
+import datetime as dt
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_mlops.domain.job import LABEL_WORK_KEY
+from airflow_mlops.domain.registry import TAG_FAILURE
+from airflow_mlops.domain.training import TrainingResult
+from airflow_mlops.exceptions import DockerUnavailableError, JobStoppedError, JobTimeoutError
+from airflow_mlops.operators.dataset import DatasetSnapshotOperator
+from airflow_mlops.triggers.docker import DockerJobTrigger, HostWatch
+
+from .faults import KILL_POINTS, Try
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
+
+GOOD = """
+    cd $SAGEMAKER_BASE_DIR
+    echo training
+    busybox sleep 2
+    echo "{\\"auc\\": 0.$(busybox date +%N | busybox cut -c1-6)}" > output/data/metrics.json
+    echo '{"step": 1, "loss": 0.5}' > output/data/metrics.jsonl
+    busybox date > model/MLmodel
+"""
+LONG = "trap 'echo stopping; exit 143' TERM; echo half > /opt/ml/output/data/part; echo begun; sleep 60 & wait"
+
+
+class Work:
+    """One training, and what there is of it in Docker and in MLflow."""
+
+    def __init__(self, folder: Path, fields: dict[str, Any], docker: "DockerClient", mlflow: "MlflowClient") -> None:
+        self.folder, self.fields, self.docker, self.mlflow = folder, fields, docker, mlflow
+        self.begun = int(time.time())
+
+    def attempt(self, **numbers: int) -> Try:
+        return Try(self.folder, self.fields, **numbers)
+
+    @property
+    def label(self) -> str:
+        from airflow_mlops.operators.base import work_key_of
+
+        return f"{LABEL_WORK_KEY}={work_key_of(self.attempt().context)}"
+
+    def containers(self) -> list["Container"]:
+        return self.docker.containers.list(all=True, filters={"label": self.label})
+
+    def jobs(self) -> int:
+        """Return how many containers were ever started for it."""
+        events = self.docker.events(
+            since=self.begun,
+            until=int(time.time()) + 1,
+            filters={"type": "container", "event": ["start"], "label": self.label},
+            decode=True,
+        )
+        return len(list(events))
+
+    def runs(self) -> list["Run"]:
+        experiment = self.mlflow.get_experiment_by_name(self.fields["experiment_name"])
+        assert experiment is not None
+        return list(self.mlflow.search_runs([experiment.experiment_id]))
+
+    def wait_for(self, words: str) -> None:
+        deadline = time.monotonic() + 60
+        while not any(words in str(container.logs()) for container in self.containers()):
+            assert time.monotonic() < deadline, f"the job never said {words!r}"
+            time.sleep(0.1)
+
+    def artifacts(self, run: "Run") -> set[str]:
+        found, folders = set(), [""]
+        while folders:
+            for item in self.mlflow.list_artifacts(run.info.run_id, folders.pop()):
+                (folders.append if item.is_dir else found.add)(item.path)
+        return found
+
+    def assert_done_once(self, answer: dict[str, Any], *, jobs: int = 1) -> None:
+        """There is one job, one run, one set of metrics and one model, and nothing is left over."""
+        result = TrainingResult.from_dict(answer)
+        (run,) = self.runs()
+        assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
+        for name in run.data.metrics:
+            assert len(self.mlflow.get_metric_history(run.info.run_id, name)) == 1, name
+        assert run.data.metrics["auc"] == result.metrics["auc"]
+        (model,) = self.mlflow.search_logged_models([run.info.experiment_id])
+        assert (model.model_id, str(model.status)) == (result.model_id, "READY")
+        assert self.containers() == []
+        assert self.jobs() == jobs
+
+    def assert_stopped(self, status: str = "KILLED") -> None:
+        """The job and its run have ended, what the job had left is kept, and there is no container."""
+        (run,) = self.runs()
+        assert run.info.status == status
+        assert run.data.tags[TAG_FAILURE]
+        assert {"job/log.txt", "job/output/data/part"} <= self.artifacts(run)
+        log = Path(self.mlflow.download_artifacts(run.info.run_id, "job/log.txt")).read_text()
+        assert "begun" in log
+        assert "Z begun" in log
+        assert self.containers() == []
+
+
+@pytest.fixture
+def make_work(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    shell_image: str,
+    mlflow_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., Work]]:
+    import docker
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "host": mlflow_server}))
+    monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_ROOT", str(tmp_path / "store"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    (tmp_path / "source.csv").write_text("n\n1\n2\n")
+    taking = DatasetSnapshotOperator(task_id="take", dataset_name="numbers", source=str(tmp_path / "source.csv"))
+
+    class Outlet:
+        extra: Any = None
+
+    snapshot = taking.execute({"outlet_events": {taking.asset: Outlet()}})
+    client = docker.from_env()
+    works: list[Work] = []
+
+    def make(program: str, *, wall_seconds: float = 60, **fields: Any) -> Work:
+        fields = {
+            "image": shell_image,
+            "dataset": snapshot,
+            "experiment_name": f"{request.node.name} {tmp_path}",
+            "limits": {"memory_mb": 64, "cpus": 1.0, "scratch_mb": 4, "wall_seconds": wall_seconds},
+            "program": program,
+            **fields,
+        }
+        works.append(Work(tmp_path, fields, client, MlflowClient(mlflow_server)))
+        return works[-1]
+
+    yield make
+    for work in works:
+        for container in work.containers():
+            container.remove(force=True, v=True)
+    client.close()
+
+
+def complete(attempt: Try, *, deferrable: bool) -> Any:
+    """Do the task in either mode."""
+    return attempt.resume(asyncio.run(first_event(attempt.defer().trigger))) if deferrable else attempt.execute()
+
+
+async def first_event(trigger: DockerJobTrigger) -> dict[str, Any]:
+    async for event in trigger.run():
+        return dict(event.payload)
+    raise AssertionError
+
+
+# The worker is killed ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", KILL_POINTS)
+def test_after_a_kill_the_retry_ends_with_one_of_everything(make_work: Callable[..., Work], point: str) -> None:
+    work = make_work(GOOD)
+    work.attempt().die(point)
+    work.assert_done_once(work.attempt(try_number=2).execute())
+
+
+def test_many_kills_in_a_row_change_nothing(make_work: Callable[..., Work]) -> None:
+    work = make_work(GOOD)
+    for point in ("after submit", "while collecting", "after the metrics", "after the run has ended"):
+        work.attempt().die(point)
+    work.assert_done_once(work.attempt(try_number=2).execute())
+
+
+def test_a_failure_that_nobody_recorded_is_found_by_the_retry(make_work: Callable[..., Work]) -> None:
+    from airflow_mlops.exceptions import JobFailedError
+
+    work = make_work("echo half > /opt/ml/output/data/part; echo begun; exit 3")
+    work.attempt().die("before collecting")
+    with pytest.raises(JobFailedError, match="exit status 3"):
+        work.attempt(try_number=2).execute()
+    work.assert_stopped("FAILED")
+    assert work.jobs() == 1
+
+
+@pytest.mark.parametrize("point", ["after submit", "while collecting", "after the result is written down"])
+def test_a_freed_worker_may_be_killed_before_and_after(make_work: Callable[..., Work], point: str) -> None:
+    work = make_work(GOOD, deferrable=True)
+    is_later = point != "after submit"
+    if is_later:
+        asyncio.run(first_event(work.attempt().defer().trigger))
+    work.attempt().die(point, resume=is_later)
+    retry = work.attempt(try_number=2)
+    if point == "after the result is written down":
+        answer = retry.execute()
+    else:
+        answer = retry.resume(asyncio.run(first_event(retry.defer().trigger)))
+    work.assert_done_once(answer)
+
+
+# A retry and a new beginning -----------------------------------------------------------------------------------------
+
+
+def test_a_task_that_is_cleared_after_its_success_trains_anew(make_work: Callable[..., Work]) -> None:
+    work = make_work(GOOD)
+    first = work.attempt().execute()
+    second = work.attempt(try_number=2, max_tries=4, clear_number=1).execute()
+    assert first["run_id"] != second["run_id"]
+    assert work.jobs() == 2
+
+
+def test_a_task_that_is_cleared_under_way_ends_the_run_of_before(make_work: Callable[..., Work]) -> None:
+    work = make_work(GOOD)
+    work.attempt().die("while the job runs")
+    work.attempt(try_number=2, max_tries=4, clear_number=1).execute()
+    assert sorted(run.info.status for run in work.runs()) == ["FINISHED", "KILLED"]
+    assert work.containers() == []
+
+
+# Deferred ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_freed_worker_ends_with_the_same_as_one_that_waits(make_work: Callable[..., Work]) -> None:
+    work = make_work(GOOD, deferrable=True)
+    trigger = work.attempt().defer().trigger
+    name, arguments = trigger.serialize()
+    assert name == "airflow_mlops.triggers.docker.DockerJobTrigger"
+    again = DockerJobTrigger(**json.loads(json.dumps(arguments)))
+    answer = work.attempt().resume(asyncio.run(first_event(again)))
+    work.assert_done_once(answer)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_the_wall_time_is_the_same_limit_in_both_modes(make_work: Callable[..., Work], deferrable: bool) -> None:
+    work = make_work(LONG, wall_seconds=3, deferrable=deferrable)
+    with pytest.raises(JobTimeoutError, match="may run 3 s"):
+        complete(work.attempt(), deferrable=deferrable)
+    work.assert_stopped("FAILED")
+
+
+def test_a_restart_of_the_triggerer_stops_nothing(make_work: Callable[..., Work]) -> None:
+    work = make_work(GOOD.replace("sleep 2", "sleep 6"), deferrable=True)
+    trigger = work.attempt().defer().trigger
+    assert isinstance(trigger, DockerJobTrigger)
+
+    async def shut_down() -> None:
+        waiting = asyncio.create_task(first_event(trigger))
+        await asyncio.sleep(2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await trigger.cleanup()
+
+    asyncio.run(shut_down())
+    (container,) = work.containers()
+    assert container.status == "running"
+    work.assert_done_once(work.attempt().resume(asyncio.run(first_event(trigger))))
+
+
+def test_many_jobs_share_one_connection_to_their_host(
+    make_work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlops.engines.docker import DockerEngine
+
+    streams: list[int] = []
+    ends = DockerEngine.ends
+
+    def counted(self: DockerEngine, since: int) -> Any:
+        streams.append(since)
+        return ends(self, since)
+
+    monkeypatch.setattr(DockerEngine, "ends", counted)
+    work = make_work("sleep 3", deferrable=True)
+    trigger = work.attempt().defer().trigger
+    assert isinstance(trigger, DockerJobTrigger)
+
+    async def wait() -> list[dict[str, Any]]:
+        return await asyncio.gather(*(first_event(DockerJobTrigger(**trigger.serialize()[1])) for _ in range(20)))
+
+    assert asyncio.run(wait()) == [{"error": None}] * 20
+    assert len(streams) == 1
+    assert not HostWatch._watches
+
+
+def test_the_end_of_a_job_is_seen_when_the_connection_was_lost(
+    make_work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlops.engines.docker import DockerEngine
+
+    def broken(self: DockerEngine, since: int) -> Any:
+        msg = "it does not answer"
+        raise DockerUnavailableError(msg)
+
+    monkeypatch.setattr(DockerEngine, "ends", broken)
+    work = make_work("sleep 3", deferrable=True)
+    assert asyncio.run(first_event(work.attempt().defer().trigger)) == {"error": None}
+
+
+def test_a_host_that_is_lost_is_told_and_the_retry_goes_on(
+    make_work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_mlops.engines.docker import DockerEngine
+
+    work = make_work(GOOD, deferrable=True)
+    trigger = work.attempt().defer().trigger
+
+    def lost(self: DockerEngine) -> Any:
+        msg = "The Docker host does not answer"
+        raise DockerUnavailableError(msg)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DockerEngine, "now", lost)
+        patch.setattr(DockerEngine, "patience_seconds", 1.0)
+        event = asyncio.run(first_event(trigger))
+    with pytest.raises(DockerUnavailableError, match="does not answer"):
+        work.attempt().resume(event)
+    retry = work.attempt(try_number=2)
+    work.assert_done_once(retry.resume(asyncio.run(first_event(retry.defer().trigger))))
+
+
+# Stop means stop -----------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_is_asked_to_end_stops_its_job(make_work: Callable[..., Work]) -> None:
+    work = make_work(LONG)
+    process = work.attempt().begin()
+    work.wait_for("begun")
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(60)
+    work.assert_stopped()
+
+
+def test_the_time_of_the_task_is_up(make_work: Callable[..., Work]) -> None:
+    from airflow.sdk.exceptions import AirflowTaskTimeout
+    from airflow.sdk.execution_time.timeout import timeout
+
+    work = make_work(LONG)
+    with pytest.raises(AirflowTaskTimeout), timeout(6):  # type: ignore[no-untyped-call]  # Airflow's
+        work.attempt().execute()
+    work.assert_stopped()
+
+
+def test_the_time_of_the_trigger_is_up(make_work: Callable[..., Work]) -> None:
+    from airflow.sdk.exceptions import TaskDeferralTimeout
+
+    work = make_work(LONG, deferrable=True, execution_timeout=dt.timedelta(seconds=5))
+    deferred = work.attempt().defer()
+    assert deferred.timeout == dt.timedelta(seconds=5)
+    work.wait_for("begun")
+    with pytest.raises(TaskDeferralTimeout):
+        work.attempt().operator.resume_execution("__fail__", {"error": "Trigger timeout"}, work.attempt().context)
+    work.assert_stopped()
+
+
+def test_a_freed_task_that_is_marked_failed_or_cleared_stops_its_job(make_work: Callable[..., Work]) -> None:
+    work = make_work(LONG, deferrable=True)
+    trigger = work.attempt().defer().trigger
+    assert isinstance(trigger, DockerJobTrigger)
+    work.wait_for("begun")
+    asyncio.run(trigger.on_kill())
+    work.assert_stopped()
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_the_container_of_a_failed_job_can_be_kept(make_work: Callable[..., Work], deferrable: bool) -> None:
+    work = make_work("echo begun; exit 143", keep_on_failure=True, deferrable=deferrable)
+    with pytest.raises(JobStoppedError):
+        complete(work.attempt(max_tries=0), deferrable=deferrable)
+    (kept,) = work.containers()
+    assert "-kept-" in str(kept.name)
+    assert b"begun" in kept.logs()
