@@ -51,7 +51,7 @@ class LiveMetrics:
                 return
             except MlopsError as error:
                 _log.info("Metrics could not be shown at this moment: %s", error)
-            except Exception:  # whatever it is, the job goes on
+            except Exception:  # noqa: BLE001 - whatever it is, the job goes on
                 _log.exception("Metrics are not shown while the job runs")
                 return
 
