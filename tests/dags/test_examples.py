@@ -105,7 +105,7 @@ def test_training_by_an_engine_of_your_own_is_a_training() -> None:
     assert issubclass(extending(1)["BatchTrainingOperator"], TrainModelOperator)
 
 
-def test_trainer_of_the_docs_trains_a_model_that_the_image_can_score(tmp_path: Path) -> None:
+def test_trainer_of_the_docs_trains_a_model_that_can_be_scored(tmp_path: Path) -> None:
     january = write_months(tmp_path / "months")[0]
     for channel in ("train", "score"):
         folder = tmp_path / "input" / "data" / channel
@@ -115,9 +115,10 @@ def test_trainer_of_the_docs_trains_a_model_that_the_image_can_score(tmp_path: P
     settings.parent.mkdir()
     settings.write_text(json.dumps({"target": "late", "features": "distance,hour,temp", "regularization": "0.5"}))
     environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(tmp_path), "JOB_TRAINER": "logistic"}
-    for command in ("train", "score"):
+    programs = {"train": PROJECT / "docker" / "trainer", "score": PROJECT / "airflow_mlops" / "scorer"}
+    for command, program in programs.items():
         subprocess.run(
-            [sys.executable, PROJECT / "docker" / "trainer", command],
+            [sys.executable, program, command],
             env={**environment, "PYTHONPATH": str(EXAMPLES)},
             check=True,
         )
