@@ -6,6 +6,7 @@ To make this your own pipeline, copy the file and change the constants: everythi
 from airflow.sdk import DAG, Param, conf
 
 from airflow_mlops.domain.promotion import ImprovementGate, MetricGate, PromotionPolicy
+from airflow_mlops.domain.training import Backend
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.evaluation import EvaluateModelOperator
 from airflow_mlops.operators.promotion import (
@@ -28,7 +29,8 @@ TIME_COLUMN = "scheduled_departure"
 EXPECTATIONS = "expectations/flights.json"
 
 # What trains it: an image that fulfils the job contract, or the same program where there is no Docker engine.
-BACKEND = conf.get("mlops", "job_backend")
+BACKEND = Backend(conf.get("mlops", "job_backend"))
+DOCKER_CONN_ID = None  # the worker's own engine; else a connection of the type "Docker host"
 TRAINER_IMAGE = "airflow-mlops/trainer:latest"
 TRAINER_PROGRAM = ("python", "../docker/trainer")
 
@@ -105,10 +107,11 @@ with DAG(
         "max_iterations": "{{ params.max_iterations }}",
     }
     train: TrainModelOperator
-    if BACKEND == "docker":
+    if BACKEND is Backend.DOCKER:
         train = DockerTrainingOperator(
             task_id="train",
             image=TRAINER_IMAGE,
+            docker_conn_id=DOCKER_CONN_ID,
             dataset=snapshot_training.output,
             experiment_name=MODEL_NAME,
             hyperparameters=hyperparameters,

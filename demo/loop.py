@@ -139,6 +139,8 @@ def _show_outcome(stack: Stack, watch: Watch, before: ModelVersion | None, now: 
         print(f"    {'in MLflow':<28} {now.url}")
         return
     print(f"\n  NOT PROMOTED: {_named(now)} stays the {ALIAS}.")
+    for approval in stack.airflow.approvals(DAG_ID, watch.run_id):
+        print(f"    {'answered by':<28} {approval.responder}: {approval.chosen}")
     if decision := stack.airflow.xcom(DAG_ID, watch.run_id, GATE_TASK_ID):
         for verdict in PromotionDecision.from_dict(decision).verdicts:
             print(f"    {'passed ' if verdict.passed else 'REFUSED'} {verdict.gate}: {verdict.reason}")

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -216,7 +217,6 @@ class Stack:
             },
             "AIRFLOW_HOME": str(home),
             "AIRFLOW_CONN_MLFLOW_DEFAULT": json.dumps({"conn_type": "mlflow", "host": self.mlflow_uri}),
-            "AIRFLOW_CONN_DOCKER_DEFAULT": json.dumps({"conn_type": "docker", "host": docker_host()}),
             "DO_NOT_TRACK": "true",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "NO_PROXY": f"{LOOPBACK},localhost,{os.environ.get('NO_PROXY', '')}".rstrip(","),
@@ -225,15 +225,12 @@ class Stack:
         }
 
 
-def docker_host() -> str:
-    """Return the address of the Docker engine, as the ``docker`` command would take it."""
-    return os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-
-
 def has_docker_engine() -> bool:
-    """Whether a Docker engine answers."""
+    """Whether a Docker engine answers, and the command that builds the trainer image is there."""
     import docker
 
+    if shutil.which("docker") is None:
+        return False
     try:
         with contextlib.closing(docker.from_env(timeout=10)) as client:
             client.ping()

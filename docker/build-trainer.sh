@@ -63,5 +63,8 @@ fi
 say "Building $tag on $base"
 # The classic builder needs no plugin and works with every engine. BuildKit is taken where the engine has nothing else.
 export DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-0}
-docker build --quiet --build-arg "BASE_IMAGE=$base" --label "$LABEL=$content" --tag "$tag" "$here/trainer" >/dev/null
+# The code version that the model's run, its version and its reviewer will see.
+revision=$(git -C "$here" describe --always --dirty --abbrev=40 2>/dev/null || true)
+docker build --quiet --build-arg "BASE_IMAGE=$base" --label "$LABEL=$content" \
+  ${revision:+--label "org.opencontainers.image.revision=$revision"} --tag "$tag" "$here/trainer" >/dev/null
 say "Built $tag, $(($(docker image inspect --format '{{.Size}}' "$tag") / 1000000)) MB, content $content"

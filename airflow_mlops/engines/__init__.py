@@ -1,1 +1,1 @@
-"""One third-party library per file, behind domain values. No Airflow import, and no engine imports another."""
+"""One third-party library per file, behind domain values. No Airflow import; of each other they use only storage."""

@@ -38,7 +38,7 @@ class RegisterModelOperator(MlopsOperator):
 
     Returns a :class:`~airflow_mlops.domain.registry.ModelVersion` as a dict.
 
-    :raises RegistryError: when the model has no signature, or the registry refuses it.
+    :raises RegistryError: when the model has no signature, the validation is of other data, or the registry refuses it.
     """
 
     template_fields: Sequence[str] = ("model_name", "training", "validation", "description", "tags")
@@ -69,8 +69,19 @@ class RegisterModelOperator(MlopsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Register the version, or find it."""
         training = TrainingResult.from_dict(self.training)
+        self.enforce(training)
         version = self.register(training, context)
         return version.to_dict()
+
+    def enforce(self, training: TrainingResult) -> None:
+        """Refuse a validation that was not of the data that the model learned from."""
+        validated = (self.validation or {}).get("dataset_digest", training.dataset_digest)
+        if validated != training.dataset_digest:
+            msg = (
+                f"The model learned from the snapshot {training.dataset_digest[:12]}, but the validation is of "
+                f"{validated[:12]}. Give this task the validation of the training data."
+            )
+            raise RegistryError(msg)
 
     def register(self, training: TrainingResult, context: Context) -> ModelVersion:
         """Make the version with its tags, or find it, and link to it."""
@@ -95,7 +106,8 @@ class RegisterModelOperator(MlopsOperator):
 
     def _version_tags(self, training: TrainingResult, context: Context) -> dict[str, str]:
         key = work_key_of(context)
-        suite_digest = (self.validation or {}).get("suite_digest")
+        validation = self.validation or {}
+        suite_digest = validation.get("suite_digest") if validation.get("success") else None  # Warned of is not passed.
         return {
             **(self.tags or {}),
             **provenance_tags(training, suite_digest=suite_digest),
