@@ -7,7 +7,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,7 +35,7 @@ GOOD = """
     cd $SAGEMAKER_BASE_DIR
     echo training
     busybox sleep 2
-    echo "{\\"auc\\": 0.$(busybox date +%N | busybox cut -c1-6)}" > output/data/metrics.json
+    echo "{\\"auc\\": 0.$(busybox tr -dc 1-9 < /proc/sys/kernel/random/uuid)}" > output/data/metrics.json
     echo '{"step": 1, "loss": 0.5}' > output/data/metrics.jsonl
     busybox date > model/MLmodel
 """
@@ -81,7 +83,8 @@ class Work:
             time.sleep(0.1)
 
     def artifacts(self, run: "Run") -> set[str]:
-        found, folders = set(), [""]
+        found: set[str] = set()
+        folders = [""]
         while folders:
             for item in self.mlflow.list_artifacts(run.info.run_id, folders.pop()):
                 (folders.append if item.is_dir else found.add)(item.path)
@@ -129,10 +132,8 @@ def make_work(
     (tmp_path / "source.csv").write_text("n\n1\n2\n")
     taking = DatasetSnapshotOperator(task_id="take", dataset_name="numbers", source=str(tmp_path / "source.csv"))
 
-    class Outlet:
-        extra: Any = None
-
-    snapshot = taking.execute({"outlet_events": {taking.asset: Outlet()}})
+    context: Any = {"outlet_events": {taking.asset: SimpleNamespace(extra=None)}}
+    snapshot = taking.execute(context)
     client = docker.from_env()
     works: list[Work] = []
 
@@ -321,7 +322,7 @@ def test_a_host_that_is_lost_is_told_and_the_retry_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(DockerEngine, "now", lost)
-        patch.setattr(DockerEngine, "patience_seconds", 1.0)
+        patch.setattr("airflow_mlops.hooks.docker.DockerEngine", partial(DockerEngine, patience_seconds=1))
         event = asyncio.run(first_event(trigger))
     with pytest.raises(DockerUnavailableError, match="does not answer"):
         work.attempt().resume(event)

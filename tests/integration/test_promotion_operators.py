@@ -26,6 +26,7 @@ from airflow_mlops.domain.registry import CHALLENGER, CHAMPION, TAG_BACKEND, TAG
 from airflow_mlops.domain.training import Backend, TrainingResult
 from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.exceptions import (
+    EvaluationError,
     InvalidInputError,
     MlflowUnavailableError,
     PromotionRefusedError,
@@ -127,10 +128,16 @@ class Loop:
         digest = evaluation.content_digest()
         file = artifact_store() / evidence_path(self.model_name, digest)
         file.write_json(evaluation.to_dict())
-        return Evidence(uri=file.uri, digest=digest, evaluation=evaluation)
+        return Evidence(
+            uri=file.uri,
+            digest=digest,
+            evaluation=evaluation,
+            report_uri=file.uri.replace(".json", ".html"),
+            report_url=f"{self.mlflow.tracking_uri}/report",
+        )
 
     def gate(self, evidence: Evidence, policy: Any = POLICY) -> PromotionDecision:
-        operator = PromotionGateOperator(task_id="gate", evidence=evidence.to_dict(), policy=policy)
+        operator = PromotionGateOperator(task_id="gate", evidence=evidence.reference().to_dict(), policy=policy)
         return PromotionDecision.from_dict(operator.execute(self.context(operator)))
 
     def approve(self, decision: PromotionDecision, option: str = "Approve", **event: Any) -> Approval:
@@ -232,7 +239,9 @@ def test_model_without_a_signature_is_not_registered(loop: Loop) -> None:
 
 def test_refused_model_is_a_verdict_that_is_kept_and_skips_what_follows(loop: Loop, candidate: ModelVersion) -> None:
     with DAG("gates", schedule=None):
-        gate = PromotionGateOperator(task_id="gate", evidence=loop.evidence(candidate, 0.6).to_dict(), policy=POLICY)
+        gate = PromotionGateOperator(
+            task_id="gate", evidence=loop.evidence(candidate, 0.6).reference().to_dict(), policy=POLICY
+        )
         gate >> PromotionApprovalOperator(task_id="approve", decision=gate.output)
     with pytest.raises(DownstreamTasksSkipped) as skipped:
         gate.execute(loop.context(gate))
@@ -302,6 +311,8 @@ def test_reviewer_is_shown_the_candidate_its_gates_and_its_origin(loop: Loop, de
     text = operator.summarise(decision, loop.mlflow)
     assert "roc_auc is 0.8000, which clears the bar" in text
     assert "flights `ffffffffffff`" in text
+    assert f"[Evaluation report]({loop.mlflow.tracking_uri}/report)" in text
+    assert f"| Report | `{decision.report_uri}` |" in text
     assert f"[Candidate in MLflow]({loop.mlflow.tracking_uri}/#/models/{loop.model_name}/versions/1)" in text
 
 
@@ -357,6 +368,14 @@ def test_evidence_that_was_edited_in_the_store_is_refused(
     file.write_text(file.read_text().replace("0.8", "0.9"))
     with pytest.raises(PromotionRefusedError, match="The evidence has changed"):
         loop.promote(decision, approval)
+
+
+def test_gate_refuses_to_judge_evidence_that_was_edited(loop: Loop, candidate: ModelVersion) -> None:
+    evidence = loop.evidence(candidate, 0.6)
+    file = Path(evidence.uri)
+    file.write_text(file.read_text().replace("0.6", "0.9"))
+    with pytest.raises(EvaluationError, match="It was changed; run the evaluation again"):
+        loop.gate(evidence)
 
 
 def test_decision_about_another_model_is_refused(loop: Loop, decision: PromotionDecision, approval: Approval) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import textwrap
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +28,7 @@ from airflow_mlops.exceptions import (
     DatasetError,
     DockerUnavailableError,
     ImageNotFoundError,
+    InvalidInputError,
     JobFailedError,
     JobOutOfDiskError,
     JobOutOfMemoryError,
@@ -345,3 +348,98 @@ def test_the_engines_are_those_of_the_backends(process: Callable[..., Any], snap
     assert isinstance(process("").engine(), ProcessEngine)
     operator = DockerTrainingOperator(task_id="train", dataset=snapshot.to_dict(), experiment_name="x", image="x")
     assert isinstance(operator.engine(), DockerEngine)
+
+
+# Metrics while the job runs, and secrets -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["process", pytest.param("docker", marks=pytest.mark.docker)])
+def test_metrics_show_in_mlflow_while_the_job_runs_and_each_step_once(
+    request: pytest.FixtureRequest, task: Task, mlflow: "MlflowClient", engine: str
+) -> None:
+    operator = request.getfixturevalue(engine)(
+        """
+        cd $SAGEMAKER_BASE_DIR
+        printf '{"step": 1, "loss": 0.5}\\n{"step": 2, "lo' > output/data/metrics.jsonl
+        i=0; while [ $i -lt 120 ] && [ ! -e stop ]; do sleep 0.5; i=$((i+1)); [ $i -gt 16 ] && touch stop; done
+        printf 'ss": 0.25}\\n' >> output/data/metrics.jsonl
+        echo 'flavors: {}' > model/MLmodel
+        """
+    )
+    worker = threading.Thread(target=task.execute, args=(operator,))
+    worker.start()
+    while not (runs := task.runs()) or "loss" not in runs[0].data.metrics:
+        assert worker.is_alive()
+        time.sleep(0.3)
+    assert runs[0].info.status == "RUNNING"
+    assert runs[0].data.metrics["loss"] == 0.5
+    worker.join(60)
+    (run,) = task.runs()
+    assert run.info.status == "FINISHED"
+    history = mlflow.get_metric_history(run.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.25)]
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("end", ["exit 3", "true"])
+def test_a_secret_is_seen_by_the_job_alone(
+    docker: Callable[..., Any],
+    task: Task,
+    mlflow: "MlflowClient",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
+) -> None:
+    from docker import from_env
+
+    monkeypatch.setenv("AIRFLOW_VAR_API_TOKEN", "hunter2hunter2")
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgres://me:s3cret-word@db/lake")
+    operator = docker(
+        f"{GOOD}cat input/secrets/token; cat input/secrets/token input/secrets/db > output/failure; sleep 3; {end}",
+        secrets={"token": "var:api_token", "db": "conn:warehouse#password"},
+    )
+    lines: list[str] = []
+    monkeypatch.setattr(type(operator), "log", SimpleNamespace(info=lambda text, *given: lines.append(text % given)))
+    seen: list[str] = []
+
+    def inspect() -> None:
+        client = from_env()
+        while not (found := client.containers.list(filters={"label": f"airflow-mlops.run-id={task.run_id}"})):
+            time.sleep(0.1)
+        seen.extend(json.dumps(container.attrs) for container in found)
+        client.close()
+
+    inspector = threading.Thread(target=inspect)
+    inspector.start()
+    answer = ""
+    if end == "true":
+        answer = json.dumps(task.execute(operator).to_dict())
+    else:
+        with pytest.raises(JobFailedError, match=r"\*\*\*") as raised:
+            task.execute(operator)
+        answer = str(raised.value)
+    inspector.join(20)
+    (run,) = task.runs()
+    kept = Path(mlflow.download_artifacts(run.info.run_id, "", str(tmp_path)))
+    everywhere = [answer, *lines, *seen, json.dumps(run.to_dictionary()), json.dumps(task.store.__dict__, default=str)]
+    everywhere += [file.read_text(errors="replace") for file in kept.rglob("log*") if file.is_file()]
+    assert any("***" in line for line in lines)
+    assert seen
+    assert not [text for text in everywhere if "hunter2hunter2" in text or "s3cret-word" in text]
+
+
+@pytest.mark.docker
+def test_a_tag_is_resolved_once_and_refused_where_a_digest_is_required(docker: Callable[..., Any], task: Task) -> None:
+    with pytest.raises(InvalidInputError, match="require_digest refuses"):
+        task.execute(docker(GOOD, require_digest=True))
+    digest = task.execute(docker(GOOD)).image_digest
+    assert task.execute(docker(GOOD, image=digest, require_digest=True)).image_digest == digest
+
+
+def test_what_a_job_used_is_in_its_run_and_its_result(process: Callable[..., Any], task: Task) -> None:
+    result = task.execute(process(GOOD))
+    (run,) = task.runs()
+    assert result.usage is not None
+    assert run.data.metrics["system/cpu_seconds"] == pytest.approx(result.usage.cpu_seconds)
+    assert run.data.metrics["system/waiting_seconds"] == pytest.approx(result.usage.waiting_seconds)
+    assert run.data.metrics["system/written_bytes"] == result.usage.written_bytes
