@@ -70,6 +70,7 @@ from airflow_mlops.operators.jobs import (
     local_program,
     without_secrets,
 )
+from airflow_mlops.operators.live_metrics import LiveMetrics
 from airflow_mlops.operators.memory import TrainingMemory
 
 _TAG_CHARACTERS = 5000  # MLflow's limit of a tag's value
@@ -264,7 +265,8 @@ class TrainModelOperator(MlopsOperator):
 
     def measure(self, job: Job, engine: JobEngine, output: Path) -> JobResult:
         """Run the job to its end, its log in the task's log, and collect what it left into ``output``."""
-        result = self.run_job(job, engine, output, without_secrets(self.log.info, job))
+        with LiveMetrics(engine, job.work_key, *self._run) if self._run else contextlib.nullcontext():
+            result = self.run_job(job, engine, output, without_secrets(self.log.info, job))
         result = replace(result, reason=redact(result.reason, hidden_texts(job.secrets)))
         self.log.info("The train job ended after %.1f s: %s.", result.seconds, result.state)
         return result
