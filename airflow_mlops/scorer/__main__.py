@@ -80,7 +80,8 @@ class Scorer:
                 )
                 raise ScoringError(message) from error
             batch = batch.set_column(position, name, column)
-        return batch.to_pandas()
+        frame: pd.DataFrame = batch.to_pandas()
+        return frame
 
     def predict(self, frame: pd.DataFrame) -> pa.Table:
         """Return the column `prediction` and, where the model has one to give, `probability` of the second class."""
