@@ -1,8 +1,10 @@
 """What a container used, read from Docker's figures while it runs: once it has ended, Docker has none.
 
 CPU time and bytes are counted by the kernel from the container's start, so that whoever begins late, after a restart,
-misses none of them. Of memory only the samples are known, and a peak between two of them is not seen. The job's last
-moments come after the last sample; ``ResourceUsage.unsampled_seconds`` says how long they were.
+misses none of them. Of memory, cgroup v1 also keeps the highest value; cgroup v2 tells the present one alone, and a
+peak between two samples is not seen. The job's last moments come after the last sample, and
+``ResourceUsage.unsampled_seconds`` says how long they were: about a twentieth of the job's time, at least the second by
+which Docker gathers, and at most half a minute.
 """
 
 import threading
@@ -27,6 +29,7 @@ class UsageMeter:
         self._read_at: datetime | None = None
         self._cpu_nanoseconds = 0
         self._peak_bytes = 0
+        self._high_bytes = 0
         self._read_bytes: int | None = None
         self._written_bytes: int | None = None
 
@@ -40,7 +43,11 @@ class UsageMeter:
         details = memory.get("stats") or {}
         # Files that were read a while ago stay in memory until it is needed, and count as used, in the kernel's eyes.
         reclaimable = details.get("total_inactive_file", details.get("inactive_file", 0))  # cgroup v1, cgroup v2
-        self._peak_bytes = max(self._peak_bytes, int(memory["usage"]) - int(reclaimable))
+        # The kernel's highest value counts them, too, so it tells a peak only where it has just risen.
+        high = int(memory.get("max_usage", 0))
+        reached = high if high > self._high_bytes else int(memory["usage"])
+        self._high_bytes = max(self._high_bytes, high)
+        self._peak_bytes = max(self._peak_bytes, max(reached, int(memory["usage"])) - int(reclaimable))
         # Some kernels do not count: then the list is empty.
         if transfers := (stats.get("blkio_stats") or {}).get("io_service_bytes_recursive"):
             self._read_bytes = _sum(transfers, "read")

@@ -41,6 +41,14 @@ def test_counters_are_the_last_and_memory_is_the_highest_without_what_is_reclaim
     assert usage.unsampled_seconds == pytest.approx(1, abs=1e-3)
 
 
+def test_a_peak_between_two_samples_is_known_from_the_kernels_own_mark(meter: UsageMeter) -> None:
+    for second, used, high in ((1, 10, 300), (2, 20, 300)):
+        figures = answer(second, cpu=1, used=used * MIB, cached=5 * MIB)
+        figures["memory_stats"]["max_usage"] = high * MIB
+        meter.add(figures)
+    assert meter.usage(waiting_seconds=0, finished_at=START).peak_memory_bytes == 295 * MIB
+
+
 def test_memory_of_cgroup_v2_has_its_own_key(meter: UsageMeter) -> None:
     figures = answer(1, cpu=1, used=100 * MIB)
     figures["memory_stats"]["stats"] = {"inactive_file": 30 * MIB}
