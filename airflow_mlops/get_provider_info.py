@@ -47,6 +47,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "MLflow", "python-modules": ["airflow_mlops.hooks.mlflow"]},
             {"integration-name": "Model training", "python-modules": ["airflow_mlops.hooks.docker"]},
         ],
+        "triggers": [{"integration-name": "Model training", "python-modules": ["airflow_mlops.triggers.docker"]}],
         "connection-types": [_MLFLOW_CONNECTION, _DOCKER_HOST_CONNECTION],
         "extra-links": [
             "airflow_mlops.links.mlflow.MlflowRunLink",
