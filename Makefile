@@ -4,6 +4,7 @@
 #   make test    all checks and tests; without a Docker engine the tests that need one are skipped, but not in CI
 #   make check   the static checks alone
 #   make setup   the virtual environment in .venv
+#   make bench-training   what a training costs beside its job, and one process that waits for 500 jobs
 #   make clean   remove what the other targets made, the demo's data and state included
 
 export DEMO_STARTED := $(shell date +%s)
@@ -16,7 +17,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check bench-training clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -48,6 +49,9 @@ check: setup
 # One session, the quick tests first: it stops a broken build early and starts each shared server once.
 test: check
 	$(BIN)/python -m pytest tests/unit tests/dags tests/integration tests/e2e
+
+bench-training: setup
+	@PYTHONPATH=. $(BIN)/python benchmarks/training.py
 
 clean:
 	rm -rf .venv .uv .demo dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -20,9 +20,6 @@ from airflow_mlops.engines.docker import DockerEngine
 from airflow_mlops.exceptions import DockerUnavailableError
 from airflow_mlops.hooks.docker import DockerHostHook
 from airflow_mlops.hooks.mlflow import MlflowHook
-
-if TYPE_CHECKING:
-    from docker.types import CancellableStream
 
 _log = logging.getLogger(__name__)
 _RECONNECT_SECONDS = 1.0
@@ -245,6 +242,10 @@ class HostWatch:
                 job.end(error)
 
 
+class _Stream(Protocol):
+    def close(self) -> None: ...
+
+
 class _Events:
     """The thread that reads a host's events."""
 
@@ -252,7 +253,7 @@ class _Events:
         self, engine: DockerEngine, since: int, loop: asyncio.AbstractEventLoop, end: Any, lost: asyncio.Event
     ) -> None:
         self._engine, self._since, self._loop, self._end, self._lost = engine, since, loop, end, lost
-        self._stream: CancellableStream[dict[str, Any]] | None = None
+        self._stream: _Stream | None = None
         self._is_closed = False
         threading.Thread(target=self._read, name="docker-events", daemon=True).start()
 
@@ -265,8 +266,9 @@ class _Events:
     def _read(self) -> None:
         with contextlib.suppress(RuntimeError):  # The event loop has been closed: nobody waits any more.
             try:
-                with self._engine.ends(self._since) as self._stream:
-                    for event in self._stream:
+                with self._engine.ends(self._since) as stream:
+                    self._stream = stream
+                    for event in stream:
                         if self._is_closed:
                             return
                         self._loop.call_soon_threadsafe(self._end, [event["Actor"]["ID"]])
