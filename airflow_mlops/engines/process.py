@@ -229,17 +229,23 @@ def _usage(used: resource.struct_rusage | None, *, waiting_seconds: float) -> Re
     """Return what the kernel counted of the job and of those of its children that it waited for."""
     if used is None:
         return ResourceUsage(waiting_seconds=waiting_seconds)
-    # For a moment the job was a copy of the worker, whose memory Linux counts as the job's. A peak that is
-    # not above the worker's own may be that.
-    of_worker = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1 if sys.platform == "darwin" else 1024
+    # For a moment the job was a copy of the worker, whose memory Linux counts as the job's. A peak that is not clearly
+    # above the worker's own, which Linux tells only roughly, may be that.
+    peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return ResourceUsage(
         waiting_seconds=waiting_seconds,
         cpu_seconds=used.ru_utime + used.ru_stime,
-        peak_memory_bytes=used.ru_maxrss * unit if used.ru_maxrss > of_worker else None,
+        peak_memory_bytes=peak if peak > 1.05 * _own_peak_bytes() else None,
         read_bytes=used.ru_inblock * _BLOCK_BYTES,
         written_bytes=used.ru_oublock * _BLOCK_BYTES,
     )
+
+
+def _own_peak_bytes() -> int:
+    """Return the most memory that this process has used; 0 where a child's peak is its own."""
+    status = Path("/proc/self/status")
+    text = status.read_text() if status.exists() else ""
+    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
