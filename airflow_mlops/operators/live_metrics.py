@@ -1,15 +1,19 @@
 """What a job appends to ``metrics.jsonl`` shows in MLflow while it still runs."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from airflow_mlops.domain.job import JobEngine, parse_metric_steps
 from airflow_mlops.domain.polling import sampling_seconds
-from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.exceptions import JobOutputError, MlopsError
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.mlflow import MlflowEngine
 
 _SHORTEST_SECONDS = 2.0
 _MOST_BYTES = 4 * 2**20  # Longer files are read when the job has ended, instead of again and again.
@@ -24,7 +28,7 @@ class LiveMetrics:
     showing, and never the job; and a step that is logged twice is the same step.
     """
 
-    def __init__(self, engine: JobEngine, work_key: str, mlflow: MlflowEngine, run_id: str) -> None:
+    def __init__(self, engine: JobEngine, work_key: str, mlflow: "MlflowEngine", run_id: str) -> None:
         self._engine, self._work_key = engine, work_key
         self._mlflow, self._run_id = mlflow, run_id
         self._shown = 0
