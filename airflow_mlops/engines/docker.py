@@ -8,6 +8,7 @@ size, and no more than that is collected.
 
 import base64
 import contextlib
+import functools
 import json
 import math
 import os
@@ -48,6 +49,7 @@ from airflow_mlops.exceptions import (
     InvalidInputError,
     JobOutOfDiskError,
     JobOutputError,
+    MlopsError,
     TransientError,
 )
 
@@ -62,7 +64,6 @@ REVISION_LABEL = "org.opencontainers.image.revision"
 
 _USER = 1000
 _LOG_SECONDS = 30.0  # for the rest of the log, once the job has ended
-_SAMPLE_SECONDS = 5.0  # for a measurement that is under way
 _SAVED_LINES = 50_000
 _UNSTARTED_SECONDS = 3600.0  # Copying the inputs in takes no longer.
 _RECONNECT_SECONDS = 1.0
@@ -137,18 +138,13 @@ class DockerEngine:
             begun = time.monotonic() - self._elapsed(client, handle)
             patience = _Patience(self.patience_seconds)
             meter, ended = UsageMeter(handle.started_at), threading.Event()
-            measures: dict[str, Any] = {
-                "stats": lambda: client.api.stats(handle.job_id, stream=False, one_shot=True),
-                "elapsed": lambda: time.monotonic() - begun,
-                "ended": ended,
-            }
-            sampler = threading.Thread(target=sample, args=(meter,), kwargs=measures, name="job-usage", daemon=True)
-            sampler.start()
+            arguments = (handle.job_id, meter, lambda: time.monotonic() - begun, ended)
+            threading.Thread(target=self._sample, args=arguments, name="job-usage", daemon=True).start()
             reader = LogReader(lines, lambda since, live: _open_log(client, handle.job_id, since, live=live))
             try:
                 follow(
                     self.wall_limit(limits.wall_seconds),
-                    elapsed=measures["elapsed"],
+                    elapsed=lambda: time.monotonic() - begun,
                     wait=lambda seconds: patience.wait(client, handle.job_id, seconds),
                     stop=lambda: _signal(client, handle.job_id, "SIGTERM"),
                     kill=lambda: _signal(client, handle.job_id, "SIGKILL"),
@@ -159,7 +155,6 @@ class DockerEngine:
                 reader.close()  # which also ends a reader that still waits
             if lines.is_full:
                 lines.show_end(_tail(client, handle.job_id))
-            sampler.join(_SAMPLE_SECONDS)
             return meter
 
     def collect(self, handle: JobHandle, limits: JobLimits, output: Path, meter: UsageMeter | None = None) -> JobResult:
@@ -206,6 +201,7 @@ class DockerEngine:
         """Set the container of this key aside under another name, so that no retry finds it, and return that name."""
         with self._client() as client:
             for container in _find(client, work_key):
+                _wipe_secrets(container)
                 name = f"{container.name}-kept-{str(container.id)[:12]}"
                 container.rename(name)
                 return name
@@ -285,6 +281,12 @@ class DockerEngine:
     @staticmethod
     def _elapsed(client: "DockerClient", handle: JobHandle) -> float:
         return float((_time(client.info()["SystemTime"]) - handle.started_at).total_seconds())
+
+    def _sample(self, job_id: str, meter: UsageMeter, elapsed: Callable[[], float], ended: threading.Event) -> None:
+        """Measure until the job has ended. Nobody waits for the last answer, which may come late and is empty."""
+        with contextlib.suppress(MlopsError), self._client() as client:
+            stats = functools.partial(client.api.stats, job_id, stream=False, one_shot=True)
+            sample(meter, stats=stats, elapsed=elapsed, ended=ended)
 
     # Start -----------------------------------------------------------------------------------------------------------
 
@@ -579,10 +581,12 @@ def _collect(
         problem = str(error)
     client = container.client
     assert client is not None  # noqa: S101 - the SDK gave the container
-    reason = read_reason(output, _tail(client, handle.job_id), exit_code)
-    end = _end(container, wall_limit, reason)
+    end, reason = _end(container, wall_limit, ""), problem
     if end is JobState.SUCCEEDED:
-        end, reason = (JobState.OUT_OF_DISK, problem) if problem else (end, "")
+        end = JobState.OUT_OF_DISK if problem else end
+    else:
+        reason = read_reason(output, _tail(client, handle.job_id), exit_code)
+        end = _end(container, wall_limit, reason)
     return JobResult(
         state=end,
         exit_code=exit_code,

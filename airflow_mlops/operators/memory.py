@@ -1,11 +1,17 @@
 """What the tries of one training know of each other, in Airflow's task state store."""
 
-from airflow.sdk import Context
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.sdk import Context, RetryAction, RetryPolicy
 
 from airflow_mlops.domain.job import JobHandle
 from airflow_mlops.domain.training import TrainingResult, TrainingState
-from airflow_mlops.engines.mlflow import RunRef
 from airflow_mlops.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.mlflow import RunRef
 
 _KEY = "airflow_mlops.training"
 
@@ -23,8 +29,15 @@ class TrainingMemory:
         self._store = context["task_state_store"]
         self._max_tries = ti.max_tries
         self._clear_number = context["dag_run"].clear_number or 0
-        self.has_retry = ti.try_number <= ti.max_tries
-        """Whether Airflow starts another try if this one fails of something that a retry can cure."""
+        self._try_number = ti.try_number
+
+    def is_retried(self, error: BaseException, policy: RetryPolicy | None) -> bool:
+        """Whether Airflow starts another try when this one fails of that error."""
+        if self._try_number > self._max_tries:
+            return False
+        return policy is None or (
+            policy.evaluate(error, self._try_number, self._max_tries).action is not RetryAction.FAIL
+        )
 
     def recall(self) -> TrainingState | None:
         """Return what an earlier try of the same work left."""

@@ -174,7 +174,7 @@ class TrainModelOperator(MlopsOperator):
         """Train, record what the job left, and refuse what is no model."""
         snapshot = Snapshot.from_dict(self.dataset)
         engine, mlflow, memory = self.engine(), MlflowHook(self.mlflow_conn_id).engine(), TrainingMemory(context)
-        self._end_cleared(memory, engine, mlflow, context)
+        self._end_cleared(snapshot, engine, mlflow, context)
         if (state := memory.recall()) and state.result:
             self.log.info("An earlier try finished the training, but died before Airflow heard of it.")
             return self._finish(state.result, engine, mlflow)
@@ -255,7 +255,11 @@ class TrainModelOperator(MlopsOperator):
         if job.image:
             tags[TAG_IMAGE] = job.image
         run = self._earlier_run(mlflow, context) or mlflow.start_run(
-            experiment_name=self.experiment_name, run_name=self.run_name, work_key=job.work_key, tags=tags
+            experiment_name=self.experiment_name,
+            run_name=self.run_name,
+            work_key=job.work_key,
+            tags=tags,
+            is_first_try=context["ti"].try_number == 1,
         )
         self._run = (mlflow, run.run_id)
         MlflowRunLink.persist(context, mlflow.run_url(run.experiment_id, run.run_id))
@@ -290,7 +294,8 @@ class TrainModelOperator(MlopsOperator):
             if result.state is JobState.SUCCEEDED:
                 raise
             metrics, steps = {}, []
-        if not mlflow.has_metric(run.run_id, _LAST_METRIC):  # Else an earlier try has logged them all, once.
+        is_first_try = context["ti"].try_number == 1
+        if is_first_try or not mlflow.has_metric(run.run_id, _LAST_METRIC):  # Else an earlier try has logged them all.
             used = result.usage.to_metrics() if result.usage else {}
             mlflow.log_metrics(run.run_id, {**metrics, **used, _LAST_METRIC: result.seconds}, steps)
         return metrics
@@ -335,21 +340,25 @@ class TrainModelOperator(MlopsOperator):
             return None
         return RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
 
-    def _end_cleared(self, memory: TrainingMemory, engine: JobEngine, mlflow: MlflowEngine, context: Context) -> None:
+    def _end_cleared(self, snapshot: Snapshot, engine: JobEngine, mlflow: MlflowEngine, context: Context) -> None:
         """End what was left of this task's work when a person cleared it, since now it is done anew."""
+        memory = TrainingMemory(context)
         state = memory.recall_cleared()
         if state is None:
             return
-        engine.remove(str(work_key_of(context)))
-        if mlflow.is_running(state.run_id):
-            mlflow.set_tags(state.run_id, {TAG_FAILURE: "The task was cleared"})
-            mlflow.end_run(state.run_id, "KILLED")
+        job, run = self.job(snapshot, Path(), context), RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
+        if mlflow.is_running(run.run_id):
+            with tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder:
+                engine.stop(job.work_key)
+                self._keep(run, job, engine, mlflow, Path(folder))
+            mlflow.set_tags(run.run_id, {TAG_FAILURE: "The task was cleared"})
+            mlflow.end_run(run.run_id, "KILLED")
+        engine.remove(job.work_key)
         memory.forget()
 
     def _finish(self, training: TrainingResult, engine: JobEngine, mlflow: MlflowEngine) -> dict[str, Any]:
         """End the run and remove the job, once its result is written down. A retry does it again without harm."""
-        if mlflow.is_running(training.run_id):
-            mlflow.end_run(training.run_id, "FINISHED")
+        mlflow.end_run(training.run_id, "FINISHED")
         with self._tolerated("The job could not be removed"):
             engine.remove(training.work_key)
         return training.to_dict()
@@ -365,7 +374,7 @@ class TrainModelOperator(MlopsOperator):
             except BaseException as error:
                 is_stopped = isinstance(error, _STOPPED) or not isinstance(error, Exception)
                 is_curable = isinstance(error, (TransientError, TaskDeferralError)) and not is_stopped
-                if is_curable and memory.has_retry:
+                if is_curable and memory.is_retried(error, self.retry_policy):
                     self.log.warning("A retry goes on with the job and its MLflow run: %s", error)
                     raise
                 with self._tolerated("The job could not be stopped, or what it left not be kept"):

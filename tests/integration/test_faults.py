@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -320,9 +319,12 @@ def test_a_host_that_is_lost_is_told_and_the_retry_goes_on(
         msg = "The Docker host does not answer"
         raise DockerUnavailableError(msg)
 
+    async def impatient(_: object) -> DockerEngine:
+        return DockerEngine(patience_seconds=1)
+
     with monkeypatch.context() as patch:
         patch.setattr(DockerEngine, "now", lost)
-        patch.setattr("airflow_mlops.hooks.docker.DockerEngine", partial(DockerEngine, patience_seconds=1))
+        patch.setattr("airflow_mlops.hooks.docker.DockerHostHook.aengine", impatient)
         event = asyncio.run(first_event(trigger))
     with pytest.raises(DockerUnavailableError, match="does not answer"):
         work.attempt().resume(event)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.job import JobLimits
@@ -334,6 +335,19 @@ def test_an_unreachable_docker_host_fails_the_run_and_is_worth_a_retry(
     with pytest.raises(DockerUnavailableError, match=r"tcp://127\.0\.0\.1:1 does not answer"):
         task.execute(docker(GOOD, docker_conn_id="farm"))
     assert task.runs()[0].info.status == "FAILED"
+
+
+@pytest.mark.docker
+def test_a_run_ends_when_the_policy_allows_no_retry(
+    docker: Callable[..., Any], task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_FARM", json.dumps({"conn_type": "docker_host", "host": "tcp://127.0.0.1:1"}))
+    rule = RetryRule(exception=DockerUnavailableError, action=RetryAction.FAIL)
+    task.max_tries = 1
+    for policy, status in ((ExceptionRetryPolicy(rules=[rule]), "FAILED"), (None, "RUNNING")):
+        with pytest.raises(DockerUnavailableError):
+            task.execute(docker(GOOD, docker_conn_id="farm", retry_policy=policy))
+        assert task.runs()[0].info.status == status
 
 
 def test_a_snapshot_that_was_changed_is_not_trained_on(
