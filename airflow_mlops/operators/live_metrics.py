@@ -28,7 +28,7 @@ class LiveMetrics:
     showing, and never the job; and a step that is logged twice is the same step.
     """
 
-    def __init__(self, engine: JobEngine, work_key: str, mlflow: "MlflowEngine", run_id: str) -> None:
+    def __init__(self, engine: JobEngine, work_key: str, mlflow: MlflowEngine, run_id: str) -> None:
         self._engine, self._work_key = engine, work_key
         self._mlflow, self._run_id = mlflow, run_id
         self._shown = 0
