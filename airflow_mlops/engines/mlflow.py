@@ -76,7 +76,9 @@ class MlflowEngine:
 
     # Runs ------------------------------------------------------------------------------------------------------------
 
-    def start_run(self, *, experiment_name: str, run_name: str, work_key: str, tags: Mapping[str, str]) -> RunRef:
+    def start_run(
+        self, *, experiment_name: str, run_name: str, work_key: str, tags: Mapping[str, str], is_first_try: bool = False
+    ) -> RunRef:
         """Return the run that an unfinished try of this work began, or a new one. The experiment is made if need be."""
         with self._client() as client:
             experiment = client.get_experiment_by_name(experiment_name)
@@ -90,12 +92,8 @@ class MlflowEngine:
                 raise InvalidInputError(msg)
             else:
                 experiment_id = experiment.experiment_id
-            found = client.search_runs(
-                [experiment_id],
-                filter_string=f"tags.`{TAG_WORK_KEY}` = '{work_key}' and attributes.status = 'RUNNING'",
-                max_results=1,
-            )
-            if found:
+            unfinished = f"tags.`{TAG_WORK_KEY}` = '{work_key}' and attributes.status = 'RUNNING'"
+            if not is_first_try and (found := client.search_runs([experiment_id], unfinished, max_results=1)):
                 return RunRef(run_id=found[0].info.run_id, experiment_id=experiment_id)
             run = client.create_run(experiment_id, run_name=run_name, tags={**tags, TAG_WORK_KEY: work_key})
             return RunRef(run_id=run.info.run_id, experiment_id=experiment_id)
