@@ -1,11 +1,15 @@
 """A ``docker_host`` connection, or the worker's own Docker, becomes an engine that runs jobs in containers."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_mlops.engines.docker import DockerEngine
 from airflow_mlops.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.docker import DockerEngine
 
 
 class DockerHostHook(BaseHook):
@@ -34,22 +38,30 @@ class DockerHostHook(BaseHook):
         :raises InvalidInputError: when the connection has no host, or half a client certificate.
         """
         if self.docker_conn_id is None:
-            return DockerEngine()
+            return self._local()
         return self._engine(self.docker_conn_id, self.get_connection(self.docker_conn_id))
 
     async def aengine(self) -> DockerEngine:
         """Return the engine of this connection, in a triggerer."""
         if self.docker_conn_id is None:
-            return DockerEngine()
+            return self._local()
         return self._engine(self.docker_conn_id, await self.aget_connection(self.docker_conn_id))
 
     @staticmethod
+    def _local() -> DockerEngine:
+        from airflow_mlops.engines import docker
+
+        return docker.DockerEngine()
+
+    @staticmethod
     def _engine(conn_id: str, connection: Any) -> DockerEngine:
+        from airflow_mlops.engines import docker
+
         extra: dict[str, Any] = connection.extra_dejson
         if bool(extra.get("tls_client_cert")) != bool(extra.get("tls_client_key")):
             msg = f"The connection {conn_id!r} must have both tls_client_cert and tls_client_key, or neither."
             raise InvalidInputError(msg)
-        return DockerEngine(
+        return docker.DockerEngine(
             url=_url(conn_id, connection),
             ca_certificate=extra.get("tls_ca_cert"),
             client_certificate=extra.get("tls_client_cert"),

@@ -1,11 +1,15 @@
 """An ``mlflow`` connection becomes an MLflow engine."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.mlflow import MlflowEngine
 
 
 class MlflowHook(BaseHook):
@@ -40,6 +44,8 @@ class MlflowHook(BaseHook):
         return self._engine(await self.aget_connection(self.mlflow_conn_id))
 
     def _engine(self, connection: Any) -> MlflowEngine:
+        from airflow_mlops.engines import mlflow
+
         extra: dict[str, Any] = connection.extra_dejson
         environment = {
             "MLFLOW_TRACKING_USERNAME": connection.login,
@@ -49,7 +55,7 @@ class MlflowHook(BaseHook):
             "MLFLOW_TRACKING_SERVER_CERT_PATH": extra.get("ca_certificate"),
             "MLFLOW_TRACKING_CLIENT_CERT_PATH": extra.get("client_certificate"),
         }
-        return MlflowEngine(
+        return mlflow.MlflowEngine(
             tracking_uri=_tracking_uri(self.mlflow_conn_id, connection),
             ui_url=extra.get("ui_url") or "",
             environment={name: value for name, value in environment.items() if value},

@@ -28,7 +28,7 @@ class StoredLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: "TaskInstanceKey") -> str:  # noqa: ARG002 - Airflow's own
         """Return the stored address, or nothing when the task stored none. Airflow calls this when the task ends."""
-        from airflow.sdk.execution_time.xcom import XCom  # noqa: PLC0415 - only a running task needs it
+        from airflow.sdk.execution_time.xcom import XCom
 
         return XCom.get_value(ti_key=ti_key, key=self.key) or ""
 

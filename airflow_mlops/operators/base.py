@@ -1,14 +1,18 @@
 """What every operator of this package shares: which errors a retry can cure, and the key of its work."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Context, ExceptionRetryPolicy, RetryAction, RetryRule
 
 from airflow_mlops.domain.work_key import WorkKey
-from airflow_mlops.engines.fsspec import Storage
 from airflow_mlops.exceptions import PermanentError
 from airflow_mlops.hooks.storage import artifact_store
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.fsspec import Storage
 
 
 class MlopsOperator(BaseOperator):

@@ -1,10 +1,12 @@
 """Take an immutable, content-addressed snapshot of a dataset."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Context
 
@@ -19,13 +21,13 @@ from airflow_mlops.domain.dataset import (
     dataset_path,
     snapshot_path,
 )
-from airflow_mlops.engines.duckdb import LocalSource, take_snapshot
-from airflow_mlops.engines.fsspec import Storage, file_digest
-from airflow_mlops.engines.snapshots import find_sources, publish, seal_parts, split_pattern, staging
 from airflow_mlops.exceptions import DatasetError
 from airflow_mlops.hooks.duckdb import duckdb_limits
 from airflow_mlops.hooks.storage import artifact_store, open_storage
 from airflow_mlops.operators.base import MlopsOperator
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.fsspec import Storage
 
 
 class DatasetSnapshotOperator(MlopsOperator):
@@ -77,6 +79,8 @@ class DatasetSnapshotOperator(MlopsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Measure the sources into a staging folder, publish it, and announce the digest."""
+        from airflow_mlops.engines.snapshots import staging
+
         with staging(artifact_store() / dataset_path(self.dataset_name)) as folder:
             manifest = self.measure(folder)
             snapshot = self.record(folder, manifest)
@@ -85,6 +89,9 @@ class DatasetSnapshotOperator(MlopsOperator):
 
     def measure(self, folder: Path) -> SnapshotManifest:
         """Write the sources to ``folder`` as Parquet, and describe them. Override to read other kinds of sources."""
+        from airflow_mlops.engines.duckdb import LocalSource, take_snapshot
+        from airflow_mlops.engines.snapshots import seal_parts
+
         window = TimeWindow.parse(self.time_column, self.start, self.end)
         dialect = CsvDialect(
             delimiter=self.delimiter, null_values=tuple(self.null_values), column_types=self.column_types or {}
@@ -108,6 +115,8 @@ class DatasetSnapshotOperator(MlopsOperator):
 
     def record(self, folder: Path, manifest: SnapshotManifest) -> Snapshot:
         """Publish ``folder`` as the snapshot of this digest, unless it is there."""
+        from airflow_mlops.engines.snapshots import publish
+
         target = artifact_store() / snapshot_path(self.dataset_name, manifest.digest)
         created = publish(folder, manifest, target)
         self.log.info(
@@ -148,6 +157,8 @@ class DatasetSnapshotOperator(MlopsOperator):
 
 
 def _find(address: str) -> list[Storage]:
+    from airflow_mlops.engines.snapshots import find_sources, split_pattern
+
     if "://" not in address and not address.startswith("/"):
         msg = f"source {address!r} is relative, but workers differ in their working directory. Give an absolute path."
         raise DatasetError(msg)
@@ -158,4 +169,6 @@ def _find(address: str) -> list[Storage]:
 
 
 def _describe(file: Storage, path: Path) -> SourceFile:
+    from airflow_mlops.engines.fsspec import file_digest
+
     return SourceFile(uri=file.uri, digest=file_digest(path), size_bytes=path.stat().st_size)

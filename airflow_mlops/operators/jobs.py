@@ -12,7 +12,6 @@ from airflow.sdk import Context
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.job import BASE_DIR, CODE, Job, JobLimits
 from airflow_mlops.domain.secrets import hidden_texts, redact
-from airflow_mlops.engines.snapshots import open_snapshot
 from airflow_mlops.exceptions import DatasetError, InvalidInputError
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.operators.base import dag_file
@@ -27,6 +26,8 @@ def local_channel(snapshot: Snapshot) -> Iterator[Path]:
 
     :raises DatasetError: when the snapshot is not whole, or is another than was asked for.
     """
+    from airflow_mlops.engines.snapshots import open_snapshot
+
     with (
         open_snapshot(open_storage(snapshot.uri)) as local,
         tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder,

@@ -12,9 +12,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.validation import OnFailure, Suite, ValidationReport, describe
 from airflow_mlops.domain.validation_html import render
-from airflow_mlops.engines.great_expectations import run_suite
-from airflow_mlops.engines.snapshots import open_snapshot
-from airflow_mlops.engines.yaml import read_document
 from airflow_mlops.exceptions import InvalidInputError, SuiteError, ValidationFailedError
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.operators.base import MlopsOperator, report_folder
@@ -62,6 +59,9 @@ class DataValidationOperator(MlopsOperator):
 
     def measure(self, context: Context) -> ValidationReport:
         """Run the suite. Override to validate by other means."""
+        from airflow_mlops.engines.great_expectations import run_suite
+        from airflow_mlops.engines.snapshots import open_snapshot
+
         snapshot = Snapshot.from_dict(self.dataset)
         suite = self._read_suite(context)
         with open_snapshot(open_storage(snapshot.uri)) as local:
@@ -111,6 +111,8 @@ class DataValidationOperator(MlopsOperator):
         self.log.warning(report.summary())
 
     def _read_suite(self, context: Context) -> Suite:
+        from airflow_mlops.engines.yaml import read_document
+
         if isinstance(self.suite, Mapping):
             return Suite.from_document(self.suite, "the suite")
         try:
