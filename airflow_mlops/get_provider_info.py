@@ -52,6 +52,7 @@ def get_provider_info() -> dict[str, Any]:
         "extra-links": [
             "airflow_mlops.links.mlflow.MlflowRunLink",
             "airflow_mlops.links.mlflow.ModelVersionLink",
+            "airflow_mlops.links.mlflow.ReportLink",
         ],
         "asset-uris": [{"schemes": ["mlops"], "handler": "airflow_mlops.assets.sanitize_uri"}],
         "config": {

@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
+from airflow_mlops.domain.evaluation_diagnostics import Diagnostics
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import EvaluationError
 
@@ -106,6 +107,8 @@ class Evaluation(Document):
     metrics: tuple[MetricComparison, ...]
     notes: tuple[str, ...] = ()
     """What could not be computed, and why."""
+    diagnostics: tuple[Diagnostics, ...] = ()
+    """What the report plots, of the candidate and then of the champion."""
 
     def find(self, metric: str) -> MetricComparison | None:
         """Return the comparison of one metric, or ``None`` when it was not computed."""
@@ -113,12 +116,29 @@ class Evaluation(Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceReference(Document):
+    """Where an evaluation is stored and which one it is, as it crosses XCom: the evaluation itself may be large."""
+
+    model_name: str
+    version: str
+    """The candidate."""
+    uri: str
+    digest: str
+    report_uri: str
+    """The readable report in the artifact store."""
+    report_url: str
+    """The same report in the MLflow UI."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence(Document):
-    """An evaluation and where it is stored, as it crosses XCom."""
+    """An evaluation and where it is stored."""
 
     uri: str
     digest: str
     evaluation: Evaluation
+    report_uri: str = ""
+    report_url: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an evaluation that is not the one that the digest was made of."""
@@ -130,7 +150,23 @@ class Evidence(Document):
             )
             raise EvaluationError(msg)
 
+    def reference(self) -> EvidenceReference:
+        """Return what crosses XCom."""
+        return EvidenceReference(
+            model_name=self.evaluation.model_name,
+            version=self.evaluation.candidate.version,
+            uri=self.uri,
+            digest=self.digest,
+            report_uri=self.report_uri,
+            report_url=self.report_url,
+        )
+
 
 def evidence_path(model_name: str, digest: str) -> str:
     """Return where an evaluation lies below the artifact store's root."""
     return f"evidence/{model_name}/{digest}.json"
+
+
+def evidence_report_path(model_name: str, digest: str) -> str:
+    """Return where the readable report of an evaluation lies, beside it."""
+    return f"evidence/{model_name}/{digest}.html"

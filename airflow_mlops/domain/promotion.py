@@ -164,6 +164,8 @@ class PromotionPolicy(Document):
             model_digest=evaluation.candidate.model_digest,
             evidence_uri=evidence.uri,
             evidence_digest=evidence.digest,
+            report_uri=evidence.report_uri,
+            report_url=evidence.report_url,
             champion_version=evaluation.champion.version if evaluation.champion else None,
             policy_digest=self.content_digest(),
             passed=all(verdict.passed for verdict in verdicts),
@@ -204,6 +206,10 @@ class PromotionDecision(Document):
     policy_digest: str
     passed: bool
     verdicts: tuple[GateVerdict, ...]
+    report_uri: str = ""
+    """The readable report of the evidence, in the artifact store."""
+    report_url: str = ""
+    """The same report in the MLflow UI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

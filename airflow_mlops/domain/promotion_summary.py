@@ -68,6 +68,8 @@ def _provenance(decision: PromotionDecision, evaluation: Evaluation, candidate: 
         "Evidence": ("", decision.evidence_digest),
     }
     rows = [f"| {what} | {name or ''} `{digest[:_SHORT]}` |" for what, (name, digest) in facts.items() if digest]
+    if decision.report_uri:
+        rows.append(f"| Report | `{_cell(decision.report_uri)}` |")
     if code := tags.get(TAG_CODE_VERSION):
         rows.append(f"| Code | `{_cell(code)}` |")
     return "\n".join(["### Where it came from", "", "| | |", "|---|---|", *rows])

@@ -5,26 +5,9 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
+from airflow_mlops.domain.html import html_page
 from airflow_mlops.domain.validation import ExpectationOutcome, ValidationReport
 
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; --good: #1a7f37; --bad: #cf222e; --odd: #9a6700; }
-@media (prefers-color-scheme: dark) { :root { --good: #3fb950; --bad: #ff7b72; --odd: #d29922; } }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
-h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }
-dt { opacity: .7; } dd { margin: 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .5rem .6rem; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; white-space: nowrap; }
-code { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
-td p { margin: 0 0 .25rem; } .notes { opacity: .75; }
-.pass { color: var(--good); } .fail { color: var(--bad); } .crash { color: var(--odd); }
-.state { font-weight: 600; white-space: nowrap; }
-.empty { background: var(--soft); padding: .75rem; }
-"""
 _SUBJECT = ("column", "column_A", "column_B", "column_list")
 
 
@@ -33,16 +16,8 @@ def render(report: ValidationReport, finished_at: datetime) -> str:
     passed = tuple(outcome for outcome in report.outcomes if outcome.success)
     verdict = "passed" if report.success else "failed"
     title = f"{report.dataset_name} {verdict} {report.suite_name}"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>{escape(report.dataset_name)} <span class="{"pass" if report.success else "fail"}">{verdict}</span></h1>
+    style = "pass" if report.success else "fail"
+    body = f"""<h1>{escape(report.dataset_name)} <span class="{style}">{verdict}</span></h1>
 <p>{report.expectation_count - report.failure_count} of {report.expectation_count} expectations of the suite \
 {escape(report.suite_name)} are met.</p>
 <dl>
@@ -54,10 +29,8 @@ def render(report: ValidationReport, finished_at: datetime) -> str:
 <h2>Not met ({len(report.failed)})</h2>
 {_table(report.failed)}
 <h2>Met ({len(passed)})</h2>
-{_table(passed)}
-</body>
-</html>
-"""
+{_table(passed)}"""
+    return html_page(title, body)
 
 
 def _table(outcomes: tuple[ExpectationOutcome, ...]) -> str:

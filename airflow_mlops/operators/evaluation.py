@@ -8,20 +8,29 @@ from typing import Any
 from airflow.sdk import Context
 
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.evaluation import Evaluation, Evidence, JudgedModel, LearningTask, evidence_path
+from airflow_mlops.domain.evaluation import (
+    Evaluation,
+    Evidence,
+    EvidenceReference,
+    JudgedModel,
+    LearningTask,
+    evidence_path,
+    evidence_report_path,
+)
+from airflow_mlops.domain.evaluation_html import render
 from airflow_mlops.domain.job import PREDICTIONS, SCORE_CHANNEL, Job, JobCommand, JobEngine, JobLimits, require_success
 from airflow_mlops.domain.registry import CHAMPION, TAG_IMAGE_DIGEST, ModelVersion
 from airflow_mlops.domain.serialization import digest_of
 from airflow_mlops.domain.training import Backend
 from airflow_mlops.engines.mlflow import MlflowEngine
-from airflow_mlops.engines.numpy import Predictions, compare
+from airflow_mlops.engines.numpy import Predictions, compare, diagnose
 from airflow_mlops.engines.process import ProcessEngine
 from airflow_mlops.engines.pyarrow import column_names, read_column
 from airflow_mlops.exceptions import ImageNotFoundError, JobOutputError, PermanentError
 from airflow_mlops.hooks.docker import DockerHostHook
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.storage import artifact_store
-from airflow_mlops.links.mlflow import ModelVersionLink
+from airflow_mlops.links.mlflow import ModelVersionLink, ReportLink
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
 from airflow_mlops.operators.jobs import SCORER, job_limits, local_channel, local_program, scorer_program
 
@@ -46,8 +55,9 @@ class EvaluateModelOperator(MlopsOperator):
     :param docker_conn_id: connection of the Docker host; ``None`` is the worker's own engine.
     :param mlflow_conn_id: the MLflow connection.
 
-    Returns an :class:`~airflow_mlops.domain.evaluation.Evidence` as a dict; the evaluation itself is also stored in the
-    artifact store as ``evidence/<model>/<digest>.json``.
+    Returns an :class:`~airflow_mlops.domain.evaluation.EvidenceReference` as a dict. The evaluation is stored in the
+    artifact store as ``evidence/<model>/<digest>.json``, and beside it a readable report as ``.html``, which the
+    candidate's MLflow run keeps, too, so that a browser can open it.
 
     :raises EvaluationError: when predictions or labels cannot be compared.
     :raises ImageNotFoundError: when the image of the candidate or of the champion is gone.
@@ -55,7 +65,7 @@ class EvaluateModelOperator(MlopsOperator):
     """
 
     template_fields: Sequence[str] = ("model_version", "holdout", "target")
-    operator_extra_links = (ModelVersionLink(),)
+    operator_extra_links = (ReportLink(), ModelVersionLink())
     ui_color = "#fff2cc"
 
     def __init__(
@@ -106,8 +116,9 @@ class EvaluateModelOperator(MlopsOperator):
             truth = read_column(sorted(channel.glob("*.parquet")), self.target)
             ours = self.score(candidate, "candidate", channel, mlflow, context)
             theirs = self.score(champion, "champion", channel, mlflow, context) if champion else None
+        task = LearningTask(self.task)
         compared = compare(
-            task=LearningTask(self.task),
+            task=task,
             truth=truth,
             candidate=ours,
             champion=theirs,
@@ -121,12 +132,17 @@ class EvaluateModelOperator(MlopsOperator):
             dataset_name=holdout.dataset_name,
             dataset_digest=holdout.digest,
             target=self.target,
-            task=LearningTask(self.task),
+            task=task,
             rows=len(truth),
             confidence_level=self.confidence_level,
             resamples=self.resamples,
             metrics=compared.metrics,
             notes=compared.notes,
+            diagnostics=tuple(
+                diagnose(role, task, truth, said)
+                for role, said in (("candidate", ours), ("champion", theirs))
+                if said is not None
+            ),
         )
 
     def score(
@@ -175,18 +191,26 @@ class EvaluateModelOperator(MlopsOperator):
             limits=job_limits(self.limits),
         )
 
-    def record(self, evaluation: Evaluation, mlflow: MlflowEngine, context: Context) -> Evidence:
-        """Store the evaluation under its digest, and its numbers with the candidate's run."""
+    def record(self, evaluation: Evaluation, mlflow: MlflowEngine, context: Context) -> EvidenceReference:
+        """Store the evaluation and its report under its digest, and its numbers with the candidate's run."""
         digest = evaluation.content_digest()
         file = artifact_store() / evidence_path(evaluation.model_name, digest)
         file.write_json(evaluation.to_dict())
+        report = artifact_store() / evidence_report_path(evaluation.model_name, digest)
+        page = render(evaluation, digest)
+        report.write_text(page)
+        report_url = mlflow.log_page(evaluation.candidate.run_id, f"evaluation/{digest}.html", page)
+        ReportLink.persist(context, report_url)
         metrics = {f"holdout_{item.metric}": item.candidate.value for item in evaluation.metrics}
         mlflow.log_metrics(evaluation.candidate.run_id, metrics)
         mlflow.log_dataset(evaluation.candidate.run_id, Snapshot.from_dict(self.holdout), "evaluation")
         ModelVersionLink.persist(context, mlflow.version_url(evaluation.model_name, evaluation.candidate.version))
         for item in evaluation.metrics:
             self.log.info("%s", item)
-        return Evidence(uri=file.uri, digest=digest, evaluation=evaluation)
+        evidence = Evidence(
+            uri=file.uri, digest=digest, evaluation=evaluation, report_uri=report.uri, report_url=report_url
+        )
+        return evidence.reference()
 
     def on_kill(self) -> None:
         """Stop the scoring job."""

@@ -11,7 +11,7 @@ from airflow.sdk import BaseXCom, Context, Param, SkipMixin
 from airflow.sdk.timezone import utcnow
 
 from airflow_mlops.assets import model_asset
-from airflow_mlops.domain.evaluation import Evaluation, Evidence
+from airflow_mlops.domain.evaluation import Evaluation, Evidence, EvidenceReference
 from airflow_mlops.domain.promotion import (
     Approval,
     Promotion,
@@ -53,6 +53,7 @@ class PromotionGateOperator(MlopsOperator, SkipMixin):
     Returns a :class:`~airflow_mlops.domain.promotion.PromotionDecision` as a dict, whatever the verdict.
 
     :raises PolicyError: when the policy cannot be used.
+    :raises EvaluationError: when the stored evaluation has changed.
     """
 
     template_fields: Sequence[str] = ("evidence", "policy")
@@ -82,7 +83,7 @@ class PromotionGateOperator(MlopsOperator, SkipMixin):
 
     def measure(self, context: Context) -> PromotionDecision:
         """Ask every gate of the policy."""
-        return self.read_policy(context).judge(Evidence.from_dict(self.evidence))
+        return self.read_policy(context).judge(read_evidence(EvidenceReference.from_dict(self.evidence)))
 
     def read_policy(self, context: Context) -> PromotionPolicy:
         """Return the policy, from wherever it was given."""
@@ -173,6 +174,7 @@ class PromotionApprovalOperator(ApprovalOperator):
         evidence = load_evidence(decision)
         candidate = mlflow.version(decision.model_name, decision.version)
         links = {
+            "Evaluation report": decision.report_url,
             "Candidate in MLflow": mlflow.version_url(decision.model_name, decision.version),
             "Champion in MLflow": (
                 mlflow.version_url(decision.model_name, decision.champion_version) if decision.champion_version else ""
@@ -349,6 +351,20 @@ class PromoteModelOperator(MlopsOperator):
             promotion.previous_version or "none",
             promotion.approved_by,
         )
+
+
+def read_evidence(reference: EvidenceReference) -> Evidence:
+    """Return the evidence that an evaluation has left in the artifact store.
+
+    :raises EvaluationError: when it is not what the evaluation wrote.
+    """
+    return Evidence(
+        uri=reference.uri,
+        digest=reference.digest,
+        evaluation=Evaluation.from_dict(open_storage(reference.uri).read_json()),
+        report_uri=reference.report_uri,
+        report_url=reference.report_url,
+    )
 
 
 def load_evidence(decision: PromotionDecision) -> Evidence:
