@@ -11,12 +11,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import docker
 import pandas as pd
 import pytest
 from docker import DockerClient
 from docker.models.containers import Container
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from airflow_mlops.domain.job import (
@@ -29,7 +32,10 @@ from airflow_mlops.domain.job import (
     JobState,
     read_metrics,
 )
+from airflow_mlops.domain.registry import TAG_BACKEND, TAG_IMAGE_DIGEST, TAG_MODEL_DIGEST, ModelVersion
 from airflow_mlops.engines.docker import DockerEngine
+from airflow_mlops.engines.mlflow import MlflowEngine
+from airflow_mlops.operators.evaluation import EvaluateModelOperator
 from airflow_mlops.operators.jobs import SCORER, scorer_program
 from demo.flights import write_months
 
@@ -182,6 +188,33 @@ def test_model_that_one_container_trains_is_scored_in_an_image_that_knows_no_mor
     march = pd.read_parquet(months[2])
     assert len(predictions) == len(march)
     assert 0.65 < roc_auc_score(march["late"], predictions["probability"]) < 0.75
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # MLflow's own, when it saves a model
+@pytest.mark.parametrize("backend", ["docker", "process"])
+def test_evaluation_scores_any_version_by_the_same_program(
+    bare_image: str, mlflow_server: str, months: list[Path], tmp_path: Path, backend: str
+) -> None:
+    import mlflow.sklearn
+
+    rows = pd.read_parquet(months[0])[["distance", "hour", "late"]].astype(float)
+    model = LogisticRegression().fit(rows[["distance", "hour"]], rows["late"])
+    mlflow.sklearn.save_model(model, tmp_path / "model", serialization_format="cloudpickle", pip_requirements=[])
+    server = MlflowEngine(tracking_uri=mlflow_server)
+    run = server.start_run(experiment_name="scoring", run_name=backend, work_key=uuid.uuid4().hex, tags={})
+    logged = server.log_model(run.run_id, tmp_path / "model", name="model")
+    tags = {TAG_MODEL_DIGEST: logged.digest, TAG_BACKEND: backend, TAG_IMAGE_DIGEST: bare_image}
+    version = ModelVersion(model_name="late", version="1", run_id=run.run_id, source=logged.uri, tags=tags)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "01.parquet").symlink_to(months[0])
+
+    operator = EvaluateModelOperator(task_id="evaluate", model_version={}, holdout={}, target="late")
+    ti = SimpleNamespace(dag_id="loop", run_id=uuid.uuid4().hex, task_id="evaluate", map_index=-1)
+    context: Any = {"ti": ti, "dag": SimpleNamespace(folder="/")}
+    said = operator.score(version, "candidate", tmp_path / "rows", server, context)
+    assert said.probability is not None
+    expected = model.predict_proba(rows[["distance", "hour"]])[:, 1]
+    assert said.probability.tolist() == pytest.approx(expected.tolist())
 
 
 def test_trainer_of_a_team_is_one_file_on_top_of_the_image(
