@@ -98,6 +98,7 @@ def train_here(snapshot: dict[str, Any]) -> float:
         task_id="train",
         dataset=snapshot,
         experiment_name="benchmark",
+        hyperparameters={"depth": 3},
         image=IMAGE,
         program=("sh", "-c", SCRIPT),
         limits=LIMITS,
@@ -124,6 +125,7 @@ def train_there(snapshot: dict[str, Any], uri: str) -> float:
     from airflow.providers.docker.operators.docker import DockerOperator  # noqa: PLC0415
     from docker.types import Mount
     from mlflow import MlflowClient
+    from mlflow.entities import Dataset, DatasetInput
 
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +147,9 @@ def train_there(snapshot: dict[str, Any], uri: str) -> float:
         mlflow = MlflowClient(uri)
         experiment_id = mlflow.search_experiments(filter_string="name = 'benchmark'")[0].experiment_id
         run = mlflow.create_run(experiment_id, run_name="theirs")
+        mlflow.log_inputs(run.info.run_id, [DatasetInput(Dataset("rows", snapshot["digest"][:36], "local", "{}"), [])])
         mlflow.log_param(run.info.run_id, "depth", 3)
+        mlflow.set_tag(run.info.run_id, "image", IMAGE)
         metrics = json.loads((Path(folder) / "output/data/metrics.json").read_text())
         for name, value in metrics.items():
             mlflow.log_metric(run.info.run_id, name, value)
