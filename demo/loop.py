@@ -143,7 +143,7 @@ def _show_outcome(stack: Stack, watch: Watch, before: ModelVersion | None, now: 
         print(f"    {'answered by':<28} {approval.responder}: {approval.chosen}")
     if decision := stack.airflow.xcom(DAG_ID, watch.run_id, GATE_TASK_ID):
         for verdict in PromotionDecision.from_dict(decision).verdicts:
-            print(f"    {'passed ' if verdict.passed else 'REFUSED'} {verdict.gate}: {verdict.reason}")
+            print(f"    {'REFUSED' if verdict.refuses else 'passed '} {verdict.gate}: {verdict.reason}")
 
 
 def _named(version: ModelVersion | None) -> str:

@@ -4,7 +4,7 @@ A missing metric, a missing champion that a gate needs, or an empty list of gate
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -25,6 +25,17 @@ class FirstModel(enum.StrEnum):
     """Gates that need a champion refuse."""
 
 
+class GateMode(enum.StrEnum):
+    """What follows from a gate's verdict."""
+
+    ENFORCE = "enforce"
+    """A refusal refuses the candidate."""
+    DRY_RUN = "dry_run"
+    """The verdict is shown and recorded, and decides nothing: for a new gate whose bar is still sought."""
+    OFF = "off"
+    """The gate is not asked, and the reviewer sees that."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateVerdict(Document):
     """What one gate says, in a sentence: the bar, what was seen, the verdict."""
@@ -32,6 +43,12 @@ class GateVerdict(Document):
     gate: str
     passed: bool
     reason: str
+    mode: GateMode = GateMode.ENFORCE
+
+    @property
+    def refuses(self) -> bool:
+        """Whether this verdict alone keeps the candidate from being promoted."""
+        return self.mode is GateMode.ENFORCE and not self.passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +60,7 @@ class MetricGate(Document):
     metric: str
     at_least: float | None = None
     at_most: float | None = None
+    mode: GateMode = GateMode.ENFORCE
 
     def __post_init__(self) -> None:
         """Refuse a gate without a bar."""
@@ -78,6 +96,9 @@ class ImprovementGate(Document):
     strictly positive, at least ``absolute``, and at least ``relative`` times the champion's absolute value; the bars
     are those of MLflow's ``MetricThreshold``, so a champion at zero leaves a relative bar that any improvement clears.
     With ``confidence``, all of this must hold for the lower end of the difference's interval too.
+
+    With ``margin`` the gate asks for non-inferiority in place of improvement: the candidate may be worse, but by less
+    than the margin, and with ``confidence`` surely so. A tie passes.
     """
 
     kind: ClassVar[str] = "improvement"
@@ -87,9 +108,18 @@ class ImprovementGate(Document):
     relative: float = 0.0
     confidence: float | None = None
     """Confidence level of the interval, such as 0.95; the evaluation must have been made with the same level."""
+    margin: float | None = None
+    """How much worse than the champion is still good enough, in the metric's unit; not together with another bar."""
+    mode: GateMode = GateMode.ENFORCE
 
     def __post_init__(self) -> None:
         """Refuse bars that are no bars."""
+        if self.margin is not None and (not self.margin > 0 or self.absolute or self.relative):
+            msg = (
+                f"The improvement gate on {self.metric!r} has the margin {self.margin}. Give one above zero, and no "
+                f"absolute or relative bar beside it: a candidate that must improve may not be worse."
+            )
+            raise PolicyError(msg)
         if self.absolute < 0 or self.relative < 0:
             msg = f"The improvement gate on {self.metric!r} has a negative bar. Give zero or more."
             raise PolicyError(msg)
@@ -102,10 +132,12 @@ class ImprovementGate(Document):
     @property
     def name(self) -> str:
         """How the gate reads in a table."""
+        sure = f" ({self.confidence:.0%} confidence)" if self.confidence is not None else ""
+        if self.margin is not None:
+            return f"{self.metric} worse than champion by less than {self.margin:g}{sure}"
         bars = [f"{self.absolute:g}"] if self.absolute else []
         bars += [f"{self.relative:.1%}"] if self.relative else []
         size = f"by {' and '.join(bars)}" if bars else "at all"
-        sure = f" ({self.confidence:.0%} confidence)" if self.confidence is not None else ""
         return f"{self.metric} better than champion {size}{sure}"
 
     def judge(self, evaluation: Evaluation, first_model: FirstModel) -> GateVerdict:
@@ -127,9 +159,15 @@ class ImprovementGate(Document):
         improvement = sign * found.difference.value
         certain = min(sign * found.difference.low, sign * found.difference.high)
         bar = max(self.absolute, self.relative * abs(found.champion.value))
+
+        def clears(change: float) -> bool:
+            return change > -self.margin if self.margin is not None else change > 0 and change >= bar
+
         seen = f"{self.metric} is {found.candidate.value:.4f} against the champion's {found.champion.value:.4f}"
         asked = f"it must be better by at least {bar:.4f}" if bar else "it must be better"
-        if improvement <= 0 or improvement < bar:
+        if self.margin is not None:
+            asked = f"it may be worse by less than {self.margin:g}"
+        if not clears(improvement):
             return _refusal(self.name, f"{seen}; {asked}, but it is {_change(improvement)}.")
         if self.confidence is None:
             return GateVerdict(gate=self.name, passed=True, reason=f"{seen}: {_change(improvement)}.")
@@ -140,7 +178,7 @@ class ImprovementGate(Document):
             )
             return _refusal(self.name, reason)
         interval = f"with {self.confidence:.0%} confidence the improvement is at least {certain:.4f}"
-        if certain <= 0 or certain < bar:
+        if not clears(certain):
             return _refusal(self.name, f"{seen}; {asked}, but {interval}.")
         return GateVerdict(gate=self.name, passed=True, reason=f"{seen}; {interval}.")
 
@@ -153,11 +191,12 @@ class PromotionPolicy(Document):
     first_model: FirstModel = FirstModel.BARS_ONLY
 
     def judge(self, evidence: Evidence) -> "PromotionDecision":
-        """Ask every gate, whatever the others say; all must pass, and there must be one."""
+        """Ask every gate, whatever the others say; all that are enforced must pass, and there must be one."""
         evaluation = evidence.evaluation
-        verdicts = tuple(gate.judge(evaluation, self.first_model) for gate in self.gates)
-        if not verdicts:
-            verdicts = (_refusal("policy", "The policy has no gates, so nothing speaks for this model."),)
+        verdicts = tuple(_ask(gate, evaluation, self.first_model) for gate in self.gates)
+        if not any(verdict.mode is GateMode.ENFORCE for verdict in verdicts):
+            what = "enforces none of its gates" if verdicts else "has no gates"
+            verdicts = (*verdicts, _refusal("policy", f"The policy {what}, so nothing speaks for this model."))
         return PromotionDecision(
             model_name=evaluation.model_name,
             version=evaluation.candidate.version,
@@ -168,9 +207,18 @@ class PromotionPolicy(Document):
             report_url=evidence.report_url,
             champion_version=evaluation.champion.version if evaluation.champion else None,
             policy_digest=self.content_digest(),
-            passed=all(verdict.passed for verdict in verdicts),
+            passed=not any(verdict.refuses for verdict in verdicts),
             verdicts=verdicts,
         )
+
+
+def _ask(gate: MetricGate | ImprovementGate, evaluation: Evaluation, first_model: FirstModel) -> GateVerdict:
+    if gate.mode is GateMode.OFF:
+        return GateVerdict(gate=gate.name, passed=False, reason="Switched off, so not asked.", mode=GateMode.OFF)
+    verdict = gate.judge(evaluation, first_model)
+    if gate.mode is GateMode.DRY_RUN:
+        return replace(verdict, reason=f"{verdict.reason} A dry run, which decides nothing.", mode=GateMode.DRY_RUN)
+    return verdict
 
 
 def _refusal(gate: str, reason: str) -> GateVerdict:
@@ -255,7 +303,7 @@ def promotion_refusals(
     """
     reasons = [*_approval_refusals(decision, approval)]
     if not decision.passed:
-        failed = [verdict.reason for verdict in decision.verdicts if not verdict.passed]
+        failed = [verdict.reason for verdict in decision.verdicts if verdict.refuses]
         reasons.append(f"The gates refused it: {' '.join(failed)}")
     if candidate.model_digest != decision.model_digest:
         reasons.append(

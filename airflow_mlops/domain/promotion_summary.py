@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from airflow_mlops.domain.evaluation import Estimate, Evaluation
-from airflow_mlops.domain.promotion import PromotionDecision
+from airflow_mlops.domain.promotion import GateMode, GateVerdict, PromotionDecision
 from airflow_mlops.domain.registry import (
     TAG_CODE_VERSION,
     TAG_DATASET_DIGEST,
@@ -36,11 +36,15 @@ def approval_summary(
 
 
 def _gates(decision: PromotionDecision) -> str:
-    rows = [
-        f"| {'✅' if verdict.passed else '❌'} | {_cell(verdict.gate)} | {_cell(verdict.reason)} |"
-        for verdict in decision.verdicts
-    ]
+    rows = [f"| {_mark(verdict)} | {_cell(verdict.gate)} | {_cell(verdict.reason)} |" for verdict in decision.verdicts]
     return "\n".join(["### Gates", "", "| | Gate | Verdict |", "|---|---|---|", *rows])
+
+
+def _mark(verdict: GateVerdict) -> str:
+    if verdict.mode is GateMode.OFF:
+        return "off"
+    mark = "✅" if verdict.passed else "❌"
+    return mark if verdict.mode is GateMode.ENFORCE else f"dry run {mark}"
 
 
 def _metrics(evaluation: Evaluation) -> str:

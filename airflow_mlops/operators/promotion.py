@@ -14,6 +14,7 @@ from airflow_mlops.assets import model_asset
 from airflow_mlops.domain.evaluation import Evaluation, Evidence, EvidenceReference
 from airflow_mlops.domain.promotion import (
     Approval,
+    GateMode,
     Promotion,
     PromotionDecision,
     PromotionPolicy,
@@ -96,7 +97,12 @@ class PromotionGateOperator(MlopsOperator, SkipMixin):
     def record(self, decision: PromotionDecision, context: Context) -> None:
         """Log every verdict, keep the decision, and name the challenger."""
         for verdict in decision.verdicts:
-            self.log.info("%s | %s | %s", "pass" if verdict.passed else "REFUSE", verdict.gate, verdict.reason)
+            self.log.info(
+                "%s | %s | %s",
+                "REFUSE" if verdict.refuses else "pass" if verdict.mode is GateMode.ENFORCE else verdict.mode.value,
+                verdict.gate,
+                verdict.reason,
+            )
         mlflow = MlflowHook(self.mlflow_conn_id).engine()
         ModelVersionLink.persist(context, mlflow.version_url(decision.model_name, decision.version))
         if decision.passed:
@@ -113,7 +119,7 @@ class PromotionGateOperator(MlopsOperator, SkipMixin):
             "Version %s of %s is refused: %s Nothing is promoted.",
             decision.version,
             decision.model_name,
-            " ".join(verdict.reason for verdict in decision.verdicts if not verdict.passed),
+            " ".join(verdict.reason for verdict in decision.verdicts if verdict.refuses),
         )
         self.skip(ti=context["ti"], tasks=context["task"].get_direct_relatives(upstream=False))
 

@@ -4,6 +4,7 @@ import random
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from airflow_mlops.domain.evaluation import Estimate, Evaluation, Evidence, Judg
 from airflow_mlops.domain.promotion import (
     Approval,
     FirstModel,
+    GateMode,
     ImprovementGate,
     MetricGate,
     PromotionDecision,
@@ -180,8 +182,43 @@ def test_metric_that_only_the_candidate_has_is_no_improvement() -> None:
     assert "was not computed for the champion" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("candidate", "champion", "up", "margin", "passed"),
+    [
+        (0.70, 0.70, True, 0.01, True),
+        (0.695, 0.70, True, 0.01, True),
+        (0.68, 0.70, True, 0.01, False),
+        (0.50, 0.75, True, 0.25, False),
+        (0.305, 0.30, False, 0.01, True),
+        (0.32, 0.30, False, 0.01, False),
+    ],
+)
+def test_candidate_within_the_margin_is_good_enough(
+    candidate: float, champion: float, up: bool, margin: float, passed: bool
+) -> None:
+    gate = ImprovementGate(metric="auc", margin=margin)
+    verdict = gate.judge(evaluation(comparison(candidate, champion, up=up)), FirstModel.BARS_ONLY)
+    assert verdict.passed is passed, verdict.reason
+
+
+def test_non_inferiority_that_is_not_sure_is_refused_when_confidence_is_asked() -> None:
+    judged = evaluation(comparison(0.70, 0.70, width=0.02))
+    assert ImprovementGate(metric="auc", margin=0.03, confidence=0.95).judge(judged, FirstModel.BARS_ONLY).passed
+    verdict = ImprovementGate(metric="auc", margin=0.01, confidence=0.95).judge(judged, FirstModel.BARS_ONLY)
+    assert not verdict.passed
+    assert "it may be worse by less than 0.01, but with 95% confidence the improvement is at least -0.0200" in (
+        verdict.reason
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"margin": 0.0}, {"margin": -0.1}, {"margin": 0.1, "absolute": 0.1}])
+def test_margin_beside_a_bar_is_refused_when_it_is_written(wrong: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError, match="margin"):
+        ImprovementGate(metric="auc", **wrong)
+
+
 @pytest.mark.parametrize("wrong", [{"absolute": -1.0}, {"relative": -0.1}, {"confidence": 1.0}, {"confidence": 0.0}])
-def test_impossible_bars_are_refused_when_they_are_written(wrong: dict[str, float]) -> None:
+def test_impossible_bars_are_refused_when_they_are_written(wrong: dict[str, Any]) -> None:
     with pytest.raises(PolicyError, match="'auc'"):
         ImprovementGate(metric="auc", **wrong)
 
@@ -195,11 +232,42 @@ def test_policy_without_gates_refuses() -> None:
     assert "no gates" in decision.verdicts[0].reason
 
 
+def test_dry_run_is_shown_and_decides_nothing() -> None:
+    tried = MetricGate(metric="auc", at_least=0.9, mode=GateMode.DRY_RUN)
+    decision = PromotionPolicy(gates=(MetricGate(metric="auc", at_least=0.5), tried)).judge(evidence(comparison(0.7)))
+    assert decision.passed
+    assert (decision.verdicts[1].passed, decision.verdicts[1].refuses) == (False, False)
+    assert decision.verdicts[1].reason.endswith("but is 0.7000. A dry run, which decides nothing.")
+
+
+def test_gate_that_is_off_is_not_asked_and_says_so() -> None:
+    off = MetricGate(metric="no such metric", at_least=0.9, mode=GateMode.OFF)
+    decision = PromotionPolicy(gates=(MetricGate(metric="auc", at_least=0.5), off)).judge(evidence(comparison(0.7)))
+    assert decision.passed
+    assert decision.verdicts[1].reason == "Switched off, so not asked."
+
+
+@pytest.mark.parametrize("mode", [GateMode.DRY_RUN, GateMode.OFF])
+def test_policy_that_enforces_nothing_refuses(mode: GateMode) -> None:
+    policy = PromotionPolicy(gates=(MetricGate(metric="auc", at_least=0.1, mode=mode),))
+    decision = policy.judge(evidence(comparison(0.7)))
+    assert not decision.passed
+    assert "enforces none of its gates" in decision.verdicts[-1].reason
+
+
+def test_unknown_mode_of_a_policy_is_an_error() -> None:
+    with pytest.raises(InvalidInputError, match=r"'enforce', 'dry_run', 'off'"):
+        PromotionPolicy.from_dict({"gates": [{"kind": "metric", "metric": "auc", "at_least": 0.6, "mode": "on"}]})
+
+
 gates = st.lists(
     st.builds(MetricGate, metric=st.sampled_from(["auc", "other"]), at_least=st.floats(0, 1))
     | st.builds(ImprovementGate, metric=st.just("auc"), absolute=st.floats(0, 0.5)),
     min_size=1,
     max_size=5,
+)
+gates_of_any_mode = st.lists(
+    st.builds(MetricGate, metric=st.just("auc"), at_least=st.floats(0, 1), mode=st.sampled_from(GateMode)), max_size=5
 )
 values = st.floats(0, 1)
 
@@ -220,10 +288,10 @@ def test_order_of_gates_changes_nothing(
     )
 
 
-@given(gates=gates, more=gates, candidate=values, champion=values)
+@given(gates=gates, more=gates_of_any_mode, candidate=values, champion=values)
 def test_another_gate_never_turns_a_refusal_into_a_pass(
     gates: list[MetricGate | ImprovementGate],
-    more: list[MetricGate | ImprovementGate],
+    more: list[MetricGate],
     candidate: float,
     champion: float,
 ) -> None:
@@ -335,3 +403,13 @@ def test_reviewer_reads_the_verdicts_the_numbers_and_where_the_model_came_from()
     assert "| auc ↑ | 0.8000 [0.7900, 0.8100] | 0.7000 [0.6900, 0.7100] | +0.1000 [+0.0900, +0.1100] |" in text
     assert "flights `ffffffffffff`" in text
     assert "[Candidate in MLflow](http://mlflow/2)" in text
+
+
+def test_reviewer_sees_which_verdicts_decide_nothing() -> None:
+    tried = MetricGate(metric="auc", at_least=0.9, mode=GateMode.DRY_RUN)
+    off = MetricGate(metric="auc", at_least=0.9, mode=GateMode.OFF)
+    decision = PromotionPolicy(gates=(MetricGate(metric="auc", at_least=0.5), tried, off)).judge(EVIDENCE)
+    text = approval_summary(decision, EVIDENCE.evaluation, CANDIDATE, {})
+    assert "| ✅ | auc ≥ 0.5 |" in text
+    assert "| dry run ❌ | auc ≥ 0.9 |" in text
+    assert "| off | auc ≥ 0.9 | Switched off, so not asked. |" in text
