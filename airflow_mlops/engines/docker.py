@@ -68,6 +68,8 @@ _SAVED_LINES = 50_000
 _UNSTARTED_SECONDS = 3600.0  # Copying the inputs in takes no longer.
 _RECONNECT_SECONDS = 1.0
 _NOT_FOUND = 404
+_API_VERSIONS: dict[str, str] = {}
+"""What each host speaks, by its address: asking costs a request for each connection."""
 _CONFLICT = 409
 
 
@@ -239,7 +241,7 @@ class DockerEngine:
             try:
                 yield stream
             finally:
-                stream.close()
+                _release(stream)
 
     def now(self) -> datetime:
         """Return the time by the host's clock, which jobs' times are by."""
@@ -372,9 +374,11 @@ class DockerEngine:
         from requests.exceptions import RequestException  # The SDK lets the errors of its HTTP library through.
 
         try:
-            with contextlib.closing(self._connect()) as client:
+            with contextlib.closing(self._connect(_API_VERSIONS.get(self.address))) as client:
+                _API_VERSIONS[self.address] = client.api.api_version
                 yield client
         except APIError as error:
+            _API_VERSIONS.pop(self.address, None)
             if error.is_client_error():
                 msg = f"The Docker host {self.address} refuses the job: {_explanation(error)}"
                 raise InvalidInputError(msg) from error
@@ -390,17 +394,17 @@ class DockerEngine:
             )
             raise DockerUnavailableError(msg) from error
 
-    def _connect(self) -> "DockerClient":
+    def _connect(self, version: str | None) -> "DockerClient":
         import docker
         from docker.tls import TLSConfig
 
         if self.url is None:
-            return docker.from_env()
+            return docker.from_env(version=version)
         tls: TLSConfig | bool = False
         if self.ca_certificate or self.client_certificate:
             pair = (self.client_certificate, self.client_key) if self.client_certificate and self.client_key else None
             tls = TLSConfig(ca_cert=self.ca_certificate, client_cert=pair, verify=True)
-        return docker.DockerClient(base_url=self.url, tls=tls)
+        return docker.DockerClient(base_url=self.url, tls=tls, version=version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -537,8 +541,32 @@ class _Patience:
         return True
 
 
-def _open_log(client: "DockerClient", job_id: str, since: int, *, live: bool) -> "CancellableStream[bytes]":
-    return client.api.logs(job_id, stream=True, follow=live, timestamps=True, since=since or None)
+class _LogFrames:
+    """The frames of a log, over a connection that is closed when nobody reads on."""
+
+    def __init__(self, stream: "CancellableStream[bytes]") -> None:
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._stream
+        finally:
+            _release(self._stream)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _release(stream: "CancellableStream[Any]") -> None:
+    """Close a stream for good: the SDK's own ``close`` leaves the socket open that its response still holds."""
+    with contextlib.suppress(Exception):  # It may be closed, or half open.
+        stream.close()
+    with contextlib.suppress(Exception):
+        stream._response.close()  # type: ignore[attr-defined]  # noqa: SLF001 - there is no other way to it
+
+
+def _open_log(client: "DockerClient", job_id: str, since: int, *, live: bool) -> _LogFrames:
+    return _LogFrames(client.api.logs(job_id, stream=True, follow=live, timestamps=True, since=since or None))
 
 
 def _save_log(container: "Container", file: Path) -> None:
