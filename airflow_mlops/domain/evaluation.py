@@ -1,11 +1,12 @@
 """How good a candidate is, alone and against the champion, on the same rows and with the uncertainty of each number."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Self
 
 from airflow_mlops.domain.evaluation_diagnostics import Diagnostics
-from airflow_mlops.domain.serialization import Document
+from airflow_mlops.domain.serialization import Document, digest_of
 from airflow_mlops.exceptions import EvaluationError
 
 
@@ -140,15 +141,28 @@ class Evidence(Document):
     report_uri: str = ""
     report_url: str = ""
 
-    def __post_init__(self) -> None:
-        """Refuse an evaluation that is not the one that the digest was made of."""
-        found = self.evaluation.content_digest()
-        if found != self.digest:
+    @classmethod
+    def read(cls, document: Mapping[str, Any], reference: EvidenceReference) -> Self:
+        """Read a stored evaluation.
+
+        The digest is of the document as it is stored, so it also holds for one that an earlier release wrote.
+
+        :raises EvaluationError: when it is not the one that the reference names.
+        """
+        found = digest_of(document)
+        if found != reference.digest:
             msg = (
-                f"The evaluation at {self.uri} has the digest {found}, but {self.digest} was recorded. "
+                f"The evaluation at {reference.uri} has the digest {found}, but {reference.digest} was recorded. "
                 f"It was changed; run the evaluation again."
             )
             raise EvaluationError(msg)
+        return cls(
+            uri=reference.uri,
+            digest=found,
+            evaluation=Evaluation.from_dict(document),
+            report_uri=reference.report_uri,
+            report_url=reference.report_url,
+        )
 
     def reference(self) -> EvidenceReference:
         """Return what crosses XCom."""

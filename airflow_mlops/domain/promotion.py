@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar
 
-from airflow_mlops.domain.evaluation import Evaluation, Evidence, MetricComparison
+from airflow_mlops.domain.evaluation import Evaluation, Evidence, EvidenceReference, MetricComparison
 from airflow_mlops.domain.registry import ModelVersion
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import PolicyError
@@ -197,6 +197,9 @@ class PromotionPolicy(Document):
         if not any(verdict.mode is GateMode.ENFORCE for verdict in verdicts):
             what = "enforces none of its gates" if verdicts else "has no gates"
             verdicts = (*verdicts, _refusal("policy", f"The policy {what}, so nothing speaks for this model."))
+        elif evaluation.champion is None and not any(_is_bar(gate) for gate in self.gates):
+            reason = "There is no champion yet, and the policy has no metric bar, so nothing speaks for a first model."
+            verdicts = (*verdicts, _refusal("policy", reason))
         return PromotionDecision(
             model_name=evaluation.model_name,
             version=evaluation.candidate.version,
@@ -210,6 +213,10 @@ class PromotionPolicy(Document):
             passed=not any(verdict.refuses for verdict in verdicts),
             verdicts=verdicts,
         )
+
+
+def _is_bar(gate: MetricGate | ImprovementGate) -> bool:
+    return isinstance(gate, MetricGate) and gate.mode is GateMode.ENFORCE
 
 
 def _ask(gate: MetricGate | ImprovementGate, evaluation: Evaluation, first_model: FirstModel) -> GateVerdict:
@@ -259,6 +266,18 @@ class PromotionDecision(Document):
     report_url: str = ""
     """The same report in the MLflow UI."""
 
+    @property
+    def evidence(self) -> EvidenceReference:
+        """Where the evaluation that was judged lies, and which one it is."""
+        return EvidenceReference(
+            model_name=self.model_name,
+            version=self.version,
+            uri=self.evidence_uri,
+            digest=self.evidence_digest,
+            report_uri=self.report_uri,
+            report_url=self.report_url,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval(Document):
@@ -293,13 +312,13 @@ def promotion_refusals(
     *,
     candidate: ModelVersion,
     champion: ModelVersion | None,
-    evidence: Evidence,
+    evidence_digest: str,
 ) -> tuple[str, ...]:
     """Return every reason not to promote, given what the registry and the artifact store hold at this moment.
 
     :param candidate: the version that the decision names, as the registry has it now.
     :param champion: the version that serves now. The candidate itself is fine: an earlier try has promoted it.
-    :param evidence: the evaluation that the decision names, as the artifact store has it now.
+    :param evidence_digest: of the evaluation that the decision names, as the artifact store has it now.
     """
     reasons = [*_approval_refusals(decision, approval)]
     if not decision.passed:
@@ -310,8 +329,8 @@ def promotion_refusals(
             f"{candidate} has changed since it was judged: its model digest is {candidate.model_digest}, "
             f"but {decision.model_digest} was judged."
         )
-    if evidence.digest != decision.evidence_digest:
-        reasons.append(f"The evidence has changed since the gates ran: {evidence.digest} is not what they judged.")
+    if evidence_digest != decision.evidence_digest:
+        reasons.append(f"The evidence has changed since the gates ran: {evidence_digest} is not what they judged.")
     serving = champion.version if champion else None
     if serving not in {decision.champion_version, decision.version}:
         reasons.append(

@@ -25,7 +25,7 @@ def approval_summary(
     parts = [
         (
             f"**Candidate** version {decision.version} of `{decision.model_name}` · **Champion** {champion} · "
-            f"judged on {evaluation.rows:,} rows of `{evaluation.dataset_name}` that it has not seen."
+            f"judged on {evaluation.rows:,} rows of `{evaluation.dataset_name}`."
         ),
         _gates(decision),
         _metrics(evaluation),

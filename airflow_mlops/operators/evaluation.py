@@ -1,9 +1,11 @@
 """The candidate and the champion score the same holdout, each in its own image, and are compared with uncertainty."""
 
+from __future__ import annotations
+
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
@@ -17,22 +19,21 @@ from airflow_mlops.domain.evaluation import (
     evidence_path,
     evidence_report_path,
 )
-from airflow_mlops.domain.evaluation_html import render
 from airflow_mlops.domain.job import PREDICTIONS, SCORE_CHANNEL, Job, JobCommand, JobEngine, JobLimits, require_success
-from airflow_mlops.domain.registry import CHAMPION, TAG_IMAGE_DIGEST, ModelVersion
+from airflow_mlops.domain.registry import CHAMPION, TAG_DATASET_DIGEST, TAG_IMAGE_DIGEST, ModelVersion
 from airflow_mlops.domain.serialization import digest_of
 from airflow_mlops.domain.training import Backend
-from airflow_mlops.engines.mlflow import MlflowEngine
-from airflow_mlops.engines.numpy import Predictions, compare, diagnose
-from airflow_mlops.engines.process import ProcessEngine
-from airflow_mlops.engines.pyarrow import column_names, read_column
-from airflow_mlops.exceptions import ImageNotFoundError, JobOutputError, PermanentError
+from airflow_mlops.exceptions import EvaluationError, ImageNotFoundError, JobOutputError, PermanentError
 from airflow_mlops.hooks.docker import DockerHostHook
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.storage import artifact_store
 from airflow_mlops.links.mlflow import ModelVersionLink, ReportLink
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
 from airflow_mlops.operators.jobs import SCORER, job_limits, local_channel, local_program, scorer_program
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.mlflow import MlflowEngine
+    from airflow_mlops.engines.numpy import Predictions
 
 
 class EvaluateModelOperator(MlopsOperator):
@@ -47,7 +48,6 @@ class EvaluateModelOperator(MlopsOperator):
     :param holdout: a snapshot with rows that the candidate has not seen (templated).
     :param target: column of the holdout that holds the truth (templated).
     :param task: ``binary``, ``multiclass`` or ``regression``.
-    :param champion_alias: alias of the version to compare with.
     :param program: program and arguments that take the command ``score`` instead; ``()`` is the image's own entrypoint.
     :param limits: hard limits of each scoring job.
     :param confidence_level: of the bootstrap intervals, such as 0.95.
@@ -75,7 +75,6 @@ class EvaluateModelOperator(MlopsOperator):
         holdout: Any,
         target: str,
         task: str = LearningTask.BINARY.value,
-        champion_alias: str = CHAMPION,
         program: Sequence[str] | None = None,
         limits: JobLimits | Mapping[str, Any] | None = None,
         confidence_level: float = 0.95,
@@ -88,8 +87,7 @@ class EvaluateModelOperator(MlopsOperator):
         self.model_version = model_version
         self.holdout = holdout
         self.target = target
-        self.task = task
-        self.champion_alias = champion_alias
+        self.task = LearningTask(task)
         self.program = program
         self.limits = limits
         self.confidence_level = confidence_level
@@ -107,18 +105,26 @@ class EvaluateModelOperator(MlopsOperator):
 
     def measure(self, mlflow: MlflowEngine, context: Context) -> Evaluation:
         """Score both versions on the holdout, and compare what they say with the truth."""
+        from airflow_mlops.engines.numpy import compare, diagnose
+        from airflow_mlops.engines.pyarrow import read_column
+
         candidate = ModelVersion.from_dict(self.model_version)
-        champion = mlflow.version_by_alias(candidate.model_name, self.champion_alias)
+        champion = mlflow.version_by_alias(candidate.model_name, CHAMPION)
         holdout = Snapshot.from_dict(self.holdout)
+        if candidate.tags.get(TAG_DATASET_DIGEST) == holdout.digest:
+            msg = (
+                f"The holdout {holdout.digest[:12]} is the very data that {candidate} learned from, which says nothing "
+                f"of how good it is. Take a snapshot of rows that it has not seen."
+            )
+            raise EvaluationError(msg)
         if champion is None:
-            self.log.info("No version of %s has the alias %r yet.", candidate.model_name, self.champion_alias)
+            self.log.info("No version of %s has the alias %r yet.", candidate.model_name, CHAMPION)
         with local_channel(holdout) as channel:
             truth = read_column(sorted(channel.glob("*.parquet")), self.target)
             ours = self.score(candidate, "candidate", channel, mlflow, context)
             theirs = self.score(champion, "champion", channel, mlflow, context) if champion else None
-        task = LearningTask(self.task)
         compared = compare(
-            task=task,
+            task=self.task,
             truth=truth,
             candidate=ours,
             champion=theirs,
@@ -132,14 +138,14 @@ class EvaluateModelOperator(MlopsOperator):
             dataset_name=holdout.dataset_name,
             dataset_digest=holdout.digest,
             target=self.target,
-            task=task,
+            task=self.task,
             rows=len(truth),
             confidence_level=self.confidence_level,
             resamples=self.resamples,
             metrics=compared.metrics,
             notes=compared.notes,
             diagnostics=tuple(
-                diagnose(role, task, truth, said)
+                diagnose(role, self.task, truth, said)
                 for role, said in (("candidate", ours), ("champion", theirs))
                 if said is not None
             ),
@@ -170,7 +176,11 @@ class EvaluateModelOperator(MlopsOperator):
 
     def engine(self, version: ModelVersion) -> JobEngine:
         """Return where a version is scored: where it was trained."""
-        return DockerHostHook(self.docker_conn_id).engine() if version.backend is Backend.DOCKER else ProcessEngine()
+        if version.backend is Backend.DOCKER:
+            return DockerHostHook(self.docker_conn_id).engine()
+        from airflow_mlops.engines import process
+
+        return process.ProcessEngine()
 
     def job(self, version: ModelVersion, role: str, model: Path, channel: Path, context: Context) -> Job:
         """Return the scoring job of a version. Candidate and champion are two pieces of work."""
@@ -193,6 +203,8 @@ class EvaluateModelOperator(MlopsOperator):
 
     def record(self, evaluation: Evaluation, mlflow: MlflowEngine, context: Context) -> EvidenceReference:
         """Store the evaluation and its report under its digest, and its numbers with the candidate's run."""
+        from airflow_mlops.domain.evaluation_html import render
+
         digest = evaluation.content_digest()
         file = artifact_store() / evidence_path(evaluation.model_name, digest)
         file.write_json(evaluation.to_dict())
@@ -233,9 +245,12 @@ def _read_predictions(output: Path, who: str) -> Predictions:
 
     :raises JobOutputError: when it left none.
     """
+    from airflow_mlops.engines import numpy
+    from airflow_mlops.engines.pyarrow import column_names, read_column
+
     file = output / PREDICTIONS
     if not file.is_file():
         msg = f"The {who} left no {PREDICTIONS}. The score command must write one, with a row for each row it is given."
         raise JobOutputError(msg)
     probability = read_column([file], "probability") if "probability" in column_names(file) else None
-    return Predictions(prediction=read_column([file], "prediction"), probability=probability)
+    return numpy.Predictions(prediction=read_column([file], "prediction"), probability=probability)

@@ -1,17 +1,19 @@
 """From evidence to the champion: gates decide whether to ask, a person answers, and promotion checks both again."""
 
+from __future__ import annotations
+
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseXCom, Context, Param, SkipMixin
 from airflow.sdk.timezone import utcnow
 
 from airflow_mlops.assets import model_asset
-from airflow_mlops.domain.evaluation import Evaluation, Evidence, EvidenceReference
+from airflow_mlops.domain.evaluation import Evidence, EvidenceReference
 from airflow_mlops.domain.promotion import (
     Approval,
     GateMode,
@@ -30,15 +32,18 @@ from airflow_mlops.domain.registry import (
     TAG_PREVIOUS_CHAMPION,
     TAG_PROMOTED_AT,
     TAG_PROMOTED_BY,
+    TAG_PROMOTED_BY_ID,
     ModelVersion,
 )
-from airflow_mlops.engines.mlflow import MlflowEngine
-from airflow_mlops.engines.yaml import read_document
-from airflow_mlops.exceptions import PromotionRefusedError
+from airflow_mlops.domain.serialization import digest_of
+from airflow_mlops.exceptions import InvalidInputError, PolicyError, PromotionRefusedError
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.links.mlflow import ModelVersionLink
 from airflow_mlops.operators.base import MlopsOperator, dag_file, permanent_errors_fail
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.mlflow import MlflowEngine
 
 
 class PromotionGateOperator(MlopsOperator, SkipMixin):
@@ -88,11 +93,16 @@ class PromotionGateOperator(MlopsOperator, SkipMixin):
 
     def read_policy(self, context: Context) -> PromotionPolicy:
         """Return the policy, from wherever it was given."""
+        from airflow_mlops.engines.yaml import read_document
+
         if isinstance(self.policy, PromotionPolicy):
             return self.policy
-        if isinstance(self.policy, str):
-            return PromotionPolicy.from_dict(read_document(dag_file(self.policy, context)))
-        return PromotionPolicy.from_dict(self.policy)
+        try:
+            document = read_document(dag_file(self.policy, context)) if isinstance(self.policy, str) else self.policy
+            return PromotionPolicy.from_dict(document)
+        except InvalidInputError as error:
+            msg = f"The promotion policy cannot be used: {error}"
+            raise PolicyError(msg) from error
 
     def record(self, decision: PromotionDecision, context: Context) -> None:
         """Log every verdict, keep the decision, and name the challenger."""
@@ -177,7 +187,7 @@ class PromotionApprovalOperator(ApprovalOperator):
 
     def summarise(self, decision: PromotionDecision, mlflow: MlflowEngine) -> str:
         """Return the Markdown that the reviewer reads."""
-        evidence = load_evidence(decision)
+        evidence = read_evidence(decision.evidence)
         candidate = mlflow.version(decision.model_name, decision.version)
         links = {
             "Evaluation report": decision.report_url,
@@ -289,10 +299,9 @@ class PromoteModelOperator(MlopsOperator):
         """Return the candidate and the champion of this moment, or refuse with every reason there is."""
         candidate = mlflow.version(decision.model_name, decision.version)
         champion = mlflow.version_by_alias(decision.model_name, CHAMPION)
+        stored = digest_of(open_storage(decision.evidence_uri).read_json())
         reasons = list(
-            promotion_refusals(
-                decision, approval, candidate=candidate, champion=champion, evidence=load_evidence(decision)
-            )
+            promotion_refusals(decision, approval, candidate=candidate, champion=champion, evidence_digest=stored)
         )
         if decision.model_name != self.model_name:
             reasons.append(f"The decision is about {decision.model_name}, but this task promotes {self.model_name}.")
@@ -328,6 +337,7 @@ class PromoteModelOperator(MlopsOperator):
         )
         tags = {
             TAG_PROMOTED_BY: promotion.approved_by,
+            TAG_PROMOTED_BY_ID: approval.responder_id,
             TAG_PROMOTED_AT: promotion.promoted_at.isoformat(),
             TAG_APPROVAL_COMMENT: promotion.comment,
             TAG_PREVIOUS_CHAMPION: promotion.previous_version or "",
@@ -364,16 +374,4 @@ def read_evidence(reference: EvidenceReference) -> Evidence:
 
     :raises EvaluationError: when it is not what the evaluation wrote.
     """
-    return Evidence(
-        uri=reference.uri,
-        digest=reference.digest,
-        evaluation=Evaluation.from_dict(open_storage(reference.uri).read_json()),
-        report_uri=reference.report_uri,
-        report_url=reference.report_url,
-    )
-
-
-def load_evidence(decision: PromotionDecision) -> Evidence:
-    """Return the evidence of a decision as the artifact store holds it now, under the digest that it has now."""
-    evaluation = Evaluation.from_dict(open_storage(decision.evidence_uri).read_json())
-    return Evidence(uri=decision.evidence_uri, digest=evaluation.content_digest(), evaluation=evaluation)
+    return Evidence.read(open_storage(reference.uri).read_json(), reference)

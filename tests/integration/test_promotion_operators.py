@@ -196,7 +196,7 @@ def test_first_model_becomes_champion_with_its_story_on_the_version(
     assert (promotion.version, promotion.previous_version, promotion.approved_by) == ("1", None, "Ada")
     assert (loop.alias(CHAMPION), loop.alias(CHALLENGER)) == ("1", None)
     tags = loop.mlflow.version(loop.model_name, "1").tags
-    assert tags["airflow_mlops.promoted_by"] == "Ada"
+    assert (tags["airflow_mlops.promoted_by"], tags["airflow_mlops.promoted_by_id"]) == ("Ada", "7")
     assert tags["airflow_mlops.approval_comment"] == "looks right"
     assert tags["airflow_mlops.code_version"] == "abc123"
     assert loop.events[f"mlops://models/{loop.model_name}"].extra["version"] == "1"
@@ -228,6 +228,20 @@ def test_version_knows_where_it_came_from(loop: Loop, candidate: ModelVersion) -
     assert candidate.tags["airflow_mlops.dataset_digest"] == "f" * 64
     assert candidate.tags[TAG_BACKEND] == "process"
     assert candidate.tags["airflow_mlops.dag_run_id"] == "r"
+
+
+def test_validation_of_other_data_is_refused(loop: Loop) -> None:
+    training = loop.train(b"one")
+    with pytest.raises(RegistryError, match="Give this task the validation of the training data"):
+        loop.register(training, validation={"dataset_digest": "e" * 64, "suite_digest": "s", "success": True})
+
+
+def test_suite_is_named_on_the_version_when_the_data_met_it(loop: Loop) -> None:
+    validation = {"dataset_digest": "f" * 64, "suite_digest": "s" * 64, "success": True}
+    met = loop.register(loop.train(b"one"), validation=validation)
+    warned = loop.register(loop.train(b"two"), validation={**validation, "success": False})
+    assert met.tags["airflow_mlops.suite_digest"] == "s" * 64
+    assert "airflow_mlops.suite_digest" not in warned.tags
 
 
 def test_model_without_a_signature_is_not_registered(loop: Loop) -> None:

@@ -29,6 +29,7 @@ from airflow_mlops.domain.registry import (
     TAG_MODEL_DIGEST,
     ModelVersion,
 )
+from airflow_mlops.domain.serialization import digest_of
 from airflow_mlops.exceptions import EvaluationError, InvalidInputError, PolicyError
 
 
@@ -356,7 +357,9 @@ def refusals(
     champion: ModelVersion | None = CHAMPION,
     seen: Evidence = EVIDENCE,
 ) -> str:
-    return " ".join(promotion_refusals(decision, approval, candidate=candidate, champion=champion, evidence=seen))
+    return " ".join(
+        promotion_refusals(decision, approval, candidate=candidate, champion=champion, evidence_digest=seen.digest)
+    )
 
 
 def test_approved_candidate_is_promoted_when_nothing_has_changed() -> None:
@@ -392,8 +395,27 @@ def test_candidate_that_its_gates_refused_is_not_promoted_whatever_was_approved(
 
 
 def test_evidence_that_was_edited_is_not_accepted() -> None:
+    edited = evaluation(comparison(0.99, 0.7)).to_dict()
     with pytest.raises(EvaluationError, match="was changed"):
-        Evidence(uri="/evidence", digest=EVIDENCE.digest, evaluation=evaluation(comparison(0.99, 0.7)))
+        Evidence.read(edited, EVIDENCE.reference())
+
+
+def test_evidence_of_an_earlier_release_is_accepted_under_the_digest_that_it_was_stored_by() -> None:
+    earlier = {key: value for key, value in EVIDENCE.evaluation.to_dict().items() if key != "diagnostics"}
+    reference = replace(EVIDENCE.reference(), digest=digest_of(earlier))
+    assert Evidence.read(earlier, reference).evaluation == EVIDENCE.evaluation
+
+
+def test_first_model_needs_a_bar_that_speaks_for_it() -> None:
+    first = evidence(comparison(0.8), champion=None)
+    refused = PromotionPolicy(gates=(ImprovementGate(metric="auc"),)).judge(first)
+    assert not refused.passed
+    assert "no metric bar" in refused.verdicts[-1].reason
+    assert (
+        PromotionPolicy(gates=(ImprovementGate(metric="auc"), MetricGate(metric="auc", at_least=0.1)))
+        .judge(first)
+        .passed
+    )
 
 
 def test_reviewer_reads_the_verdicts_the_numbers_and_where_the_model_came_from() -> None:
