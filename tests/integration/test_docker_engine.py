@@ -36,7 +36,12 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-pytestmark = [pytest.mark.integration, pytest.mark.docker]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.docker,
+    # The SDK leaves the connection of a log to the garbage collector when the job ends as it is opened.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 
 MakeJob = Callable[..., Job]
 Run = Callable[..., JobResult]

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-pytestmark = [pytest.mark.integration, pytest.mark.docker]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.docker,
+    # The SDK leaves the connection of a log to the garbage collector when the job ends as it is opened.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 
 GOOD = """
     cd $SAGEMAKER_BASE_DIR
