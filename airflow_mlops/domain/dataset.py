@@ -13,7 +13,7 @@ from airflow_mlops.exceptions import DatasetError
 
 MANIFEST = "manifest.json"
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 
 
 class SourceFormat(enum.StrEnum):
@@ -150,7 +150,7 @@ def check_dataset_name(name: str) -> str:
 
     :raises DatasetError: when it has other characters than letters, digits, ``.``, ``_`` and ``-``, or a dot in front.
     """
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         msg = f"The dataset name {name!r} may have only letters, digits, '.', '_' and '-', and no dot in front."
         raise DatasetError(msg)
     return name

@@ -83,8 +83,8 @@ class JobState(enum.StrEnum):
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _FAILURE_CHARACTERS = 4096
 _EXIT_SIGKILL, _EXIT_SIGTERM, _EXIT_SIGXFSZ = 137, 143, 153
-_OUT_OF_MEMORY = re.compile(r"\bMemoryError\b|Cannot allocate memory|std::bad_alloc|Unable to allocate")
-_OUT_OF_DISK = re.compile(r"No space left on device|File too large|Disk quota exceeded|\bENOSPC\b|\bEFBIG\b")
+_OUT_OF_MEMORY = r"\bMemoryError\b|Cannot allocate memory|std::bad_alloc|Unable to allocate"
+_OUT_OF_DISK = r"No space left on device|File too large|Disk quota exceeded|\bENOSPC\b|\bEFBIG\b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,9 +300,9 @@ def judge_end(*, exit_code: int, oom_killed: bool, timed_out: bool, reason: str)
         state = JobState.TIMED_OUT
     elif exit_code == 0:
         state = JobState.SUCCEEDED
-    elif oom_killed or _OUT_OF_MEMORY.search(reason):
+    elif oom_killed or re.search(_OUT_OF_MEMORY, reason):
         state = JobState.OUT_OF_MEMORY
-    elif exit_code == _EXIT_SIGXFSZ or _OUT_OF_DISK.search(reason):
+    elif exit_code == _EXIT_SIGXFSZ or re.search(_OUT_OF_DISK, reason):
         state = JobState.OUT_OF_DISK
     elif exit_code in {_EXIT_SIGKILL, _EXIT_SIGTERM}:
         state = JobState.STOPPED

@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from airflow_mlops.exceptions import InvalidInputError
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_REFERENCE = re.compile(r"(?P<source>conn|var):(?P<key>[^#\s]+)(#(?P<part>[^#\s]+))?")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+_REFERENCE = r"(?P<source>conn|var):(?P<key>[^#\s]+)(#(?P<part>[^#\s]+))?"
 _PARTS = ("host", "login", "password", "port", "schema", "extra")
 _SHORTEST = 5  # Airflow's own masking leaves shorter texts alone, too: they are parts of words.
 _MASK = "***"
@@ -38,7 +38,7 @@ class SecretReference:
 
         :raises InvalidInputError: when it is neither. The text itself is not repeated, since it may be the secret.
         """
-        match = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
+        match = re.fullmatch(_REFERENCE, text) if isinstance(text, str) else None
         if match is None:
             msg = (
                 "A secret must name where Airflow keeps it: 'conn:my_db' for a connection's URI, "
@@ -64,7 +64,7 @@ def parse_secrets(secrets: Mapping[str, str]) -> dict[str, SecretReference]:
     """
     references = {}
     for name, text in secrets.items():
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             msg = f"The secret {name!r} becomes a file of that name: use letters, digits, '_', '-' and '.' only."
             raise InvalidInputError(msg)
         try:

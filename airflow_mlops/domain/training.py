@@ -16,6 +16,14 @@ class Backend(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunRef(Document):
+    """An MLflow run."""
+
+    run_id: str
+    experiment_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult(Document):
     """A finished training, as it crosses XCom."""
 

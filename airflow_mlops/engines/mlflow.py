@@ -16,6 +16,7 @@ from urllib.parse import quote
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.job import MetricStep
 from airflow_mlops.domain.registry import TAG_MODEL_DIGEST, TAG_WORK_KEY, ModelVersion
+from airflow_mlops.domain.training import RunRef
 from airflow_mlops.engines.fsspec import tree_digest
 from airflow_mlops.exceptions import InvalidInputError, MlflowUnavailableError, RegistryError
 
@@ -41,14 +42,6 @@ _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRef:
-    """An MLflow run."""
-
-    run_id: str
-    experiment_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

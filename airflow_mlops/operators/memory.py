@@ -1,17 +1,10 @@
 """What the tries of one training know of each other, in Airflow's task state store."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from airflow.sdk import Context, RetryAction, RetryPolicy
 
 from airflow_mlops.domain.job import JobHandle
-from airflow_mlops.domain.training import TrainingResult, TrainingState
+from airflow_mlops.domain.training import RunRef, TrainingResult, TrainingState
 from airflow_mlops.exceptions import InvalidInputError
-
-if TYPE_CHECKING:
-    from airflow_mlops.engines.mlflow import RunRef
 
 _KEY = "airflow_mlops.training"
 

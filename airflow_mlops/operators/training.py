@@ -1,5 +1,7 @@
 """Train a model in a container or a process by the job contract, and log what it did to MLflow."""
 
+from __future__ import annotations
+
 import contextlib
 import shutil
 import tempfile
@@ -8,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import Context
 from airflow.sdk.configuration import conf
@@ -47,10 +49,7 @@ from airflow_mlops.domain.registry import (
     TAG_TASK_ID,
 )
 from airflow_mlops.domain.secrets import hidden_texts, redact
-from airflow_mlops.domain.training import Backend, TrainingResult
-from airflow_mlops.engines.docker import DockerEngine
-from airflow_mlops.engines.mlflow import MlflowEngine, RunRef
-from airflow_mlops.engines.process import ProcessEngine
+from airflow_mlops.domain.training import Backend, RunRef, TrainingResult
 from airflow_mlops.exceptions import (
     DockerUnavailableError,
     JobOutputError,
@@ -60,7 +59,6 @@ from airflow_mlops.exceptions import (
 )
 from airflow_mlops.hooks.docker import DockerHostHook
 from airflow_mlops.hooks.mlflow import MlflowHook
-from airflow_mlops.hooks.secrets import read_secrets
 from airflow_mlops.links.mlflow import MlflowRunLink
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
 from airflow_mlops.operators.jobs import (
@@ -72,6 +70,10 @@ from airflow_mlops.operators.jobs import (
 )
 from airflow_mlops.operators.live_metrics import LiveMetrics
 from airflow_mlops.operators.memory import TrainingMemory
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.docker import DockerEngine
+    from airflow_mlops.engines.mlflow import MlflowEngine
 
 _TAG_CHARACTERS = 5000  # MLflow's limit of a tag's value
 _STOPPED = (JobStoppedError, TaskDeferralTimeout)
@@ -153,6 +155,8 @@ class TrainModelOperator(MlopsOperator):
 
     def job(self, snapshot: Snapshot, channel: Path, context: Context) -> Job:
         """Return the job to run on the Parquet files in ``channel``. Subclasses add where it runs."""
+        from airflow_mlops.hooks.secrets import read_secrets
+
         key = work_key_of(context)
         return Job(
             work_key=str(key),
@@ -482,7 +486,7 @@ class DockerTrainingOperator(TrainModelOperator):
 
     def wait_deferred(self, job: Job, run: RunRef, handle: JobHandle) -> NoReturn:
         """Let a triggerer wait for the job."""
-        from airflow_mlops.triggers.docker import DockerJobTrigger  # noqa: PLC0415 - Airflow has much to import for it
+        from airflow_mlops.triggers.docker import DockerJobTrigger
 
         trigger = DockerJobTrigger(
             handle=handle.to_dict(),
@@ -549,7 +553,9 @@ class ProcessTrainingOperator(TrainModelOperator):
 
     def engine(self) -> JobEngine:
         """Return the engine of this machine."""
-        return ProcessEngine()
+        from airflow_mlops.engines import process
+
+        return process.ProcessEngine()
 
     def job(self, snapshot: Snapshot, channel: Path, context: Context) -> Job:
         """Return the job by its program."""

@@ -10,8 +10,9 @@ import pytest
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.job import MetricStep
 from airflow_mlops.domain.registry import TAG_MODEL_DIGEST, ModelVersion
+from airflow_mlops.domain.training import RunRef
 from airflow_mlops.engines.fsspec import tree_digest
-from airflow_mlops.engines.mlflow import LoggedModel, MlflowEngine, RunRef
+from airflow_mlops.engines.mlflow import LoggedModel, MlflowEngine
 from airflow_mlops.exceptions import InvalidInputError, MlflowUnavailableError, RegistryError
 
 pytestmark = pytest.mark.integration

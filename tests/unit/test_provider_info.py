@@ -66,7 +66,7 @@ def test_every_setting_that_is_read_is_documented_and_every_documented_one_is_re
     assert read == set(INFO["config"]["mlops"]["options"])
 
 
-def test_importing_every_operator_imports_no_heavy_library() -> None:
+def test_importing_every_operator_imports_no_heavy_library_and_no_engine() -> None:
     modules = [module for entry in INFO["operators"] for module in entry["python-modules"]]
     code = (
         "import importlib, json, sys, airflow.sdk\n"
@@ -76,3 +76,4 @@ def test_importing_every_operator_imports_no_heavy_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert not loaded & HEAVY
+    assert not {name for name in loaded if name.startswith("airflow_mlops.engines.")}
