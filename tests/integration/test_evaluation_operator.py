@@ -3,6 +3,7 @@
 import json
 import textwrap
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,9 @@ import pytest
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.evaluation import Evaluation, EvidenceReference
 from airflow_mlops.domain.promotion import ImprovementGate, PromotionPolicy
-from airflow_mlops.domain.registry import CHAMPION, ModelVersion
+from airflow_mlops.domain.registry import CHAMPION, TAG_BACKEND, TAG_DATASET_DIGEST, TAG_IMAGE_DIGEST, ModelVersion
 from airflow_mlops.engines.mlflow import MlflowEngine
-from airflow_mlops.exceptions import EvaluationError
+from airflow_mlops.exceptions import EvaluationError, ImageNotFoundError, JobOutputError
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.evaluation import EvaluateModelOperator
 from airflow_mlops.operators.promotion import read_evidence
@@ -120,3 +121,37 @@ def test_target_that_the_holdout_lacks_is_refused(loop: Loop, holdout: Snapshot)
     candidate = loop.register(loop.train(b"1.5"))
     with pytest.raises(EvaluationError, match="no_such"):
         evaluate(loop, candidate, holdout, target="no_such", program=("python", "./binary.py"))
+
+
+@pytest.mark.docker
+@pytest.mark.usefixtures("docker_engine")
+def test_champion_whose_image_is_gone_is_named_with_the_remedy(loop: Loop, holdout: Snapshot) -> None:
+    champion = loop.register(loop.train(b"-1.0"))
+    loop.mlflow.set_version_tags(champion, {TAG_BACKEND: "docker", TAG_IMAGE_DIGEST: f"sha256:{'0' * 64}"})
+    loop.mlflow.set_alias(champion, CHAMPION)
+    candidate = loop.register(loop.train(b"2.0"))
+    with pytest.raises(
+        ImageNotFoundError, match=r"The champion, .* version 1, .* its image is gone\. .* Build it there"
+    ):
+        binary(loop, candidate, holdout)
+
+
+def test_holdout_that_the_candidate_learned_from_is_refused(loop: Loop, holdout: Snapshot) -> None:
+    candidate = loop.register(loop.train(b"1.5"))
+    learned = replace(candidate, tags={**candidate.tags, TAG_DATASET_DIGEST: holdout.digest})
+    with pytest.raises(EvaluationError, match=r"is the very data that .* learned from"):
+        binary(loop, learned, holdout)
+
+
+def test_score_that_leaves_no_predictions_is_refused(loop: Loop, holdout: Snapshot) -> None:
+    (loop.folder / "silent.py").write_text("")
+    candidate = loop.register(loop.train(b"1.5"))
+    with pytest.raises(JobOutputError, match=r"The candidate, .* left no output/data/predictions\.parquet"):
+        evaluate(loop, candidate, holdout, target="late", program=("python", "./silent.py"))
+
+
+def test_task_that_does_not_exist_is_refused_when_the_dag_is_read(loop: Loop, holdout: Snapshot) -> None:
+    with pytest.raises(ValueError, match="'ranking' is not a valid LearningTask"):
+        EvaluateModelOperator(
+            task_id="evaluate", model_version={}, holdout=holdout.to_dict(), target="late", task="ranking"
+        )
