@@ -268,7 +268,7 @@ def test_job_that_runs_ends_when_it_is_stopped(create_job: CreateJob, months: li
         assert container.status == "running"
         time.sleep(0.2)
     container.stop(timeout=60)
-    assert container.wait()["StatusCode"] == 1
+    assert container.wait()["StatusCode"] == 143
     assert b"asked to stop" in take(container, "/opt/ml/output/failure")["failure"]
 
 
