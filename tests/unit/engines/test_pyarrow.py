@@ -1,0 +1,72 @@
+"""Columns and groups out of Parquet files."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_mlops.engines.pyarrow import read_groups
+from airflow_mlops.exceptions import EvaluationError
+
+
+def write(folder: Path, *parts: list[Any]) -> list[Path]:
+    """Write one column ``c`` into a Parquet file for each part."""
+    files = []
+    for number, values in enumerate(parts):
+        file = folder / f"part-{number}.parquet"
+        pq.write_table(pa.table({"c": pa.array(values)}), file, row_group_size=2)
+        files.append(file)
+    return files
+
+
+@pytest.mark.parametrize(
+    ("parts", "labels", "codes"),
+    [
+        ([["b", "a", None], ["a", "c"]], ("a", "b", "c", "(missing)"), [1, 0, 3, 0, 2]),
+        ([[10, 9, None, 10]], ("9", "10", "(missing)"), [1, 0, 2, 1]),
+        ([[1.5, float("nan"), None]], ("1.5", "(missing)"), [0, 1, 1]),
+        ([[True, False, True]], ("false", "true"), [1, 0, 1]),
+        ([[dt.date(2013, 7, 2), dt.date(2013, 7, 1)]], ("2013-07-01", "2013-07-02"), [1, 0]),
+        ([[None, None]], ("(missing)",), [0, 0]),
+    ],
+)
+def test_a_missing_value_is_a_group_of_its_own(
+    tmp_path: Path, parts: list[list[Any]], labels: tuple[str, ...], codes: list[int]
+) -> None:
+    found, named = read_groups(write(tmp_path, *parts), "c")
+    assert (named, found.tolist()) == (labels, codes)
+    assert found.dtype == np.int32
+
+
+def test_a_file_that_is_stored_as_a_dictionary_has_the_same_groups(tmp_path: Path) -> None:
+    file = tmp_path / "d.parquet"
+    pq.write_table(pa.table({"c": pa.array(["x", None, "w"]).dictionary_encode()}), file)
+    codes, labels = read_groups([file], "c")
+    assert (codes.tolist(), labels) == ([1, 2, 0], ("w", "x", "(missing)"))
+
+
+def test_no_rows_are_no_groups(tmp_path: Path) -> None:
+    file = tmp_path / "empty.parquet"
+    pq.write_table(pa.table({"c": pa.array([], type=pa.string())}), file)
+    codes, labels = read_groups([file], "c")
+    assert (codes.size, labels) == (0, ())
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"part-0.parquet has no column 'sex' to group by; it has \['c'\]"):
+        read_groups(write(tmp_path, ["a"]), "sex")
+
+
+def test_lists_cannot_be_grouped(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"The column 'c' of part-0.parquet cannot be read as groups"):
+        read_groups(write(tmp_path, [[1], [2]]), "c")
+
+
+def test_a_file_that_is_not_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_text("no")
+    with pytest.raises(EvaluationError, match=r"x.parquet cannot be read as groups"):
+        read_groups([tmp_path / "x.parquet"], "c")
