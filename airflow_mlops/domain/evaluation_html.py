@@ -10,22 +10,21 @@ from airflow_mlops.domain.svg import Axis, Line, line_chart
 
 
 def render(evaluation: Evaluation, digest: str) -> str:
-    """Return the page: what was judged, the numbers, the plots. The gates come later, so they are not in it.
+    """Return the page: a list of sections, each "" where there is nothing to say. The gates come later, so not here.
 
     :param digest: the evidence digest, by which the page is tied to the document that gates and approvals name.
     """
     candidate = f"{evaluation.model_name} version {evaluation.candidate.version}"
     against = f"version {evaluation.champion.version}" if evaluation.champion else "no champion"
-    parts = [
+    sections = [
         f"<h1>{escape(candidate)} against {escape(against)}</h1>",
         _facts(evaluation, digest),
-        "<h2>Metrics</h2>",
         _metrics(evaluation),
         _notes(evaluation),
-        *_plots(evaluation),
-        *(_confusion(found) for found in evaluation.diagnostics if found.confusion),
+        _plots(evaluation),
+        _confusions(evaluation),
     ]
-    return html_page(f"{candidate} against {against}", "\n".join(part for part in parts if part))
+    return html_page(f"{candidate} against {against}", "\n".join(section for section in sections if section))
 
 
 def _facts(evaluation: Evaluation, digest: str) -> str:
@@ -53,7 +52,7 @@ def _metrics(evaluation: Evaluation) -> str:
         if compared:
             cells += [_estimate(item.champion), _estimate(item.difference, signed=True), _verdict(item)]
         rows.append(cells)
-    return html_table(header, rows, texts=2)
+    return f"<h2>Metrics</h2>\n{html_table(header, rows, texts=2)}"
 
 
 def _verdict(item: MetricComparison) -> str:
@@ -71,7 +70,7 @@ def _notes(evaluation: Evaluation) -> str:
     return "".join(f'<p class="empty">{escape(note)}</p>' for note in evaluation.notes)
 
 
-def _plots(evaluation: Evaluation) -> list[str]:
+def _plots(evaluation: Evaluation) -> str:
     found = evaluation.diagnostics
     figures = []
     if any(item.roc for item in found):
@@ -83,8 +82,8 @@ def _plots(evaluation: Evaluation) -> list[str]:
     if any(item.residuals for item in found):
         figures.append(_residuals(found))
     if not figures:
-        return []
-    return ["<h2>Plots</h2>", f'<div class="plots">{"".join(figures)}</div>', *_calibration_tables(found)]
+        return ""
+    return "\n".join(["<h2>Plots</h2>", f'<div class="plots">{"".join(figures)}</div>', *_calibration_tables(found)])
 
 
 def _curves(name: str, found: Sequence[Diagnostics], pick: Callable[[Diagnostics], Curve | None]) -> str:
@@ -165,14 +164,19 @@ def _figure(name: str, chart: str, reading: str) -> str:
     return f"<figure><b>{escape(name)}</b>{chart}<figcaption>{escape(reading)}</figcaption></figure>"
 
 
-def _confusion(found: Diagnostics) -> str:
-    confusion = found.confusion or Confusion(labels=(), counts=())
+def _confusions(evaluation: Evaluation) -> str:
+    return "\n".join(
+        _confusion(item.role, item.confusion) for item in evaluation.diagnostics if item.confusion is not None
+    )
+
+
+def _confusion(role: str, confusion: Confusion) -> str:
     rows = [
         [label, *(_share(count, sum(counts)) for count in counts)]
         for label, counts in zip(confusion.labels, confusion.counts, strict=True)
     ]
     header = ["Truth \\ called", *confusion.labels]
-    return f"<h2>Confusion of the {escape(found.role)}</h2>\n{html_table(header, rows)}"
+    return f"<h2>Confusion of the {escape(role)}</h2>\n{html_table(header, rows)}"
 
 
 def _share(count: int, total: int) -> str:

@@ -37,6 +37,7 @@ from airflow_mlops.engines.docker import DockerEngine
 from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.operators.evaluation import EvaluateModelOperator
 from airflow_mlops.operators.jobs import SCORER, scorer_program
+from airflow_mlops.operators.scoring import Bench
 from demo.flights import write_months
 
 CreateJob = Callable[[str, Mapping[str, bytes]], Container]
@@ -211,7 +212,8 @@ def test_evaluation_scores_any_version_by_the_same_program(
     operator = EvaluateModelOperator(task_id="evaluate", model_version={}, holdout={}, target="late")
     ti = SimpleNamespace(dag_id="loop", run_id=uuid.uuid4().hex, task_id="evaluate", map_index=-1)
     context: Any = {"ti": ti, "dag": SimpleNamespace(folder="/")}
-    said = operator.score(version, "candidate", tmp_path / "rows", server, context)
+    bench = Bench(channel=tmp_path / "rows", folder=tmp_path / "bench", mlflow=server, context=context)
+    said = operator.score(version, "candidate", bench).predictions
     assert said.probability is not None
     expected = model.predict_proba(rows[["distance", "hour"]])[:, 1]
     assert said.probability.tolist() == pytest.approx(expected.tolist())

@@ -1,0 +1,22 @@
+"""What an evaluation looks at besides the metrics. Each part has a small document of its own, and needs one to run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from airflow_mlops.domain.serialization import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSpec(Document):
+    """What to analyse besides the metrics of the task."""
+
+    @classmethod
+    def read(cls, given: "EvaluationSpec | Mapping[str, Any] | None") -> Self:
+        """Return what an author gave in any of the allowed forms, or the defaults.
+
+        :raises InvalidInputError: naming the key that is unknown or of the wrong type.
+        """
+        if given is None:
+            return cls()
+        return given if isinstance(given, cls) else cls.from_dict(given)  # type: ignore[arg-type]  # a Mapping by now
