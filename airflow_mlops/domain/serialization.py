@@ -5,9 +5,11 @@ because these documents are evidence and policies, and a misspelt key in one of 
 Where a field may hold one of several classes, each has a ``kind`` that tells them apart.
 """
 
+import abc
 import dataclasses
 import enum
 import hashlib
+import inspect
 import json
 import math
 import types
@@ -47,12 +49,28 @@ class Document:
                 f"{cls.schema_version}. Use the release that wrote it, or write it anew."
             )
             raise InvalidInputError(msg)
-        value: Self = _dataclass_from_json(cls, {k: v for k, v in data.items() if k != "schema_version"}, name)
+        value: Self = _from_json(cls, {k: v for k, v in data.items() if k != "schema_version"}, name)
         return value
 
     def content_digest(self) -> str:
         """Return the SHA-256 hex digest of the canonical JSON of this document."""
         return digest_of(self.to_dict())
+
+
+class KindedDocument(Document):
+    """Base of documents that are told apart by ``kind``, and to which others may add their own."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+
+    @classmethod
+    @abc.abstractmethod
+    def class_of_kind(cls, kind: object, place: str) -> type[Self]:
+        """Return the class of a kind.
+
+        :raises InvalidInputError: naming the place, when there is none.
+        """
 
 
 def canonical_json(value: object) -> str:
@@ -114,6 +132,8 @@ def _from_json(hint: Any, data: Any, place: str) -> Any:
     elif origin is not None and issubclass(origin, Mapping):
         pairs = _expect(Mapping, "a mapping", data, place).items()
         value = {key: _from_json(arguments[1], item, f"{place}.{key}") for key, item in pairs}
+    elif isinstance(hint, type) and issubclass(hint, KindedDocument):
+        value = _kinded_from_json(hint, data, place)
     elif dataclasses.is_dataclass(hint):
         value = _dataclass_from_json(typing.cast("type", hint), data, place)  # is_dataclass also allows an instance
     else:
@@ -148,6 +168,14 @@ def _union_from_json(arguments: tuple[Any, ...], data: Any, place: str) -> Any:
             error = error or problem
     assert error is not None  # noqa: S101 - a union has at least one member that is not None
     raise error
+
+
+def _kinded_from_json(base: type[KindedDocument], data: Any, place: str) -> Any:
+    """Read a document of the kind that it names; without one, of ``base`` itself if that can be made."""
+    own = None if inspect.isabstract(base) else base.kind
+    kind = _expect(Mapping, "a mapping", data, place).get("kind", own)
+    found = base.class_of_kind(kind, place)
+    return _dataclass_from_json(found, {key: item for key, item in data.items() if key != "kind"}, f"{place} ({kind})")
 
 
 def _scalar_from_json(hint: Any, data: Any, place: str) -> Any:
