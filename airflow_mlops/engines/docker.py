@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
     from docker.models.images import Image
     from docker.types import CancellableStream
+    from requests import Response
 
 REVISION_LABEL = "org.opencontainers.image.revision"
 
@@ -261,7 +262,7 @@ class DockerEngine:
         """Return the file as it is now, if it has more than ``longer_than`` bytes and at most ``most``."""
         with self._client() as client:
             for container in _find(client, work_key):
-                return _read_file(client, container, f"{BASE_DIR}/{METRIC_STEPS}", longer_than=longer_than, most=most)
+                return _read_file(container, f"{BASE_DIR}/{METRIC_STEPS}", longer_than=longer_than, most=most)
         return b""
 
     def remove(self, work_key: str) -> None:
@@ -571,7 +572,7 @@ def _open_log(client: "DockerClient", job_id: str, since: int, *, live: bool) ->
 
 def _save_log(container: "Container", file: Path) -> None:
     with file.open("wb") as saved:
-        for frame in container.logs(stream=True, follow=False, timestamps=True, tail=_SAVED_LINES):
+        for frame in _LogFrames(container.logs(stream=True, follow=False, timestamps=True, tail=_SAVED_LINES)):
             saved.write(frame)
 
 
@@ -628,22 +629,48 @@ def _collect(
 
 def _fetch(container: "Container", folder: str, output: Path, budget: OutputBudget) -> None:
     """Copy a folder out of the container. The job can empty it, but not remove it."""
-    chunks, _ = container.get_archive(f"{BASE_DIR}/{folder}", chunk_size=CHUNK_BYTES)
-    unpack(chunks, output, budget)
+    with _archive(container, f"{BASE_DIR}/{folder}") as chunks:
+        unpack(chunks, output, budget)
 
 
-def _read_file(client: "DockerClient", container: "Container", path: str, *, longer_than: int, most: int) -> bytes:
-    """Return a small file of a container, if it has grown. Its size is asked first, which costs next to nothing."""
+@contextlib.contextmanager
+def _archive(container: "Container", path: str) -> Iterator[Iterator[bytes]]:
+    """Give a tar stream out of a container, and close its connection, also if it is not read to its end.
+
+    What the SDK's ``get_archive`` gives can not be closed: the garbage collector would do it, some day.
+
+    :raises NotFound: when there is no such container or path.
+    """
+    from docker.errors import create_api_error_from_http_exception
+    from requests.exceptions import HTTPError
+
+    with _request(container, "get", path, stream=True) as answer:
+        try:
+            answer.raise_for_status()
+        except HTTPError as error:
+            create_api_error_from_http_exception(error)
+        yield answer.iter_content(CHUNK_BYTES)
+
+
+def _request(container: "Container", method: str, path: str, **settings: Any) -> "Response":
+    """Ask for a path in a container: its content, or with ``head`` what it is."""
+    client = container.client
+    assert client is not None  # noqa: S101 - the SDK gave the container
     address = f"{client.api.base_url}/v{client.api.api_version}/containers/{container.id}/archive"
-    answer = client.api.head(address, params={"path": path})
+    return client.api.request(method, address, params={"path": path}, timeout=client.api.timeout, **settings)
+
+
+def _read_file(container: "Container", path: str, *, longer_than: int, most: int) -> bytes:
+    """Return a small file of a container, if it has grown. Its size is asked first, which costs next to nothing."""
+    answer = _request(container, "head", path)
     if answer.status_code == _NOT_FOUND:
         return b""
     answer.raise_for_status()
     description = json.loads(base64.b64decode(answer.headers["X-Docker-Container-Path-Stat"]))
     if not longer_than < description["size"] <= most:
         return b""
-    chunks, _ = container.get_archive(path, chunk_size=CHUNK_BYTES)
-    return read_member(b"".join(chunks))
+    with _archive(container, path) as chunks:
+        return read_member(b"".join(chunks))
 
 
 def _wipe_secrets(container: "Container") -> None:

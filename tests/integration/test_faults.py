@@ -28,12 +28,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.docker,
-    # The SDK leaves the connection of a log to the garbage collector when the job ends as it is opened.
-    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
-]
+pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
 GOOD = """
     cd $SAGEMAKER_BASE_DIR
