@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from airflow_mlops.domain.evaluation_diagnostics import Diagnostics
 from airflow_mlops.domain.serialization import Document, digest_of
@@ -61,6 +61,33 @@ class Estimate(Document):
     high: float
 
 
+class TestMethod(enum.StrEnum):
+    """How a difference was tested; ``engines/numpy/significance.py`` has the sources."""
+
+    __test__: ClassVar[bool] = False  # pytest takes classes of this name for tests
+
+    DELONG = "DeLong"
+    """Of two areas under the ROC curve."""
+    MCNEMAR = "McNemar, exact mid-p"
+    """Of two shares of right answers."""
+    PAIRED_T = "paired t"
+    """Of two means of losses, row by row."""
+    BOOTSTRAP = "paired bootstrap"
+    """Of whatever else: the level at which the interval of the difference would reach zero."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedTest(Document):
+    """How surprising the difference would be, if neither model were better: two-sided, on the same rows."""
+
+    method: TestMethod
+    p_value: float
+
+    def __str__(self) -> str:
+        """Return the value and the method, for tables."""
+        return f"{'< 0.0001' if self.p_value < 0.0001 else f'{self.p_value:.4f}'} ({self.method})"  # noqa: PLR2004 - digits
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricComparison(Document):
     """One metric of the candidate, and of the champion on the same rows."""
@@ -71,6 +98,8 @@ class MetricComparison(Document):
     champion: Estimate | None = None
     difference: Estimate | None = None
     """Candidate minus champion, from the same bootstrap samples of both (paired)."""
+    test: PairedTest | None = None
+    """Of the hypothesis that there is no difference."""
 
     def __str__(self) -> str:
         """Return the values in a line, for logs."""

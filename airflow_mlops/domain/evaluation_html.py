@@ -45,14 +45,23 @@ def _facts(evaluation: Evaluation, digest: str) -> str:
 
 def _metrics(evaluation: Evaluation) -> str:
     compared = evaluation.champion is not None
-    header = ["Metric", "Better is", "Candidate", *(["Champion", "Difference", "So it is"] if compared else [])]
+    header = ["Metric", "Better is", "Candidate", *(["Champion", "Difference", "So it is", "p"] if compared else [])]
     rows = []
     for item in evaluation.metrics:
         cells = [item.metric, "more" if item.higher_is_better else "less", _estimate(item.candidate)]
         if compared:
-            cells += [_estimate(item.champion), _estimate(item.difference, signed=True), _verdict(item)]
+            cells += [
+                _estimate(item.champion),
+                _estimate(item.difference, signed=True),
+                _verdict(item),
+                str(item.test or "not tested"),
+            ]
         rows.append(cells)
-    return f"<h2>Metrics</h2>\n{html_table(header, rows, texts=2)}"
+    reading = (
+        "<p>p is how often chance alone would make a difference as large, if neither model were better. It is that of "
+        "each metric alone: among twenty metrics, one falls below 0.05 by chance.</p>"
+    )
+    return f"<h2>Metrics</h2>\n{html_table(header, rows, texts=2)}{reading if compared else ''}"
 
 
 def _verdict(item: MetricComparison) -> str:

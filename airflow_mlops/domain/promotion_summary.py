@@ -49,12 +49,12 @@ def _mark(verdict: GateVerdict) -> str:
 
 def _metrics(evaluation: Evaluation) -> str:
     compared = evaluation.champion is not None
-    header = ["Metric", "Candidate", *(["Champion", "Difference"] if compared else [])]
+    header = ["Metric", "Candidate", *(["Champion", "Difference", "p"] if compared else [])]
     rows = []
     for item in evaluation.metrics:
         cells = [f"{item.metric} {'↑' if item.higher_is_better else '↓'}", _estimate(item.candidate)]
         if compared:
-            cells += [_estimate(item.champion), _estimate(item.difference, signed=True)]
+            cells += [_estimate(item.champion), _estimate(item.difference, signed=True), str(item.test or "")]
         rows.append(f"| {' | '.join(cells)} |")
     title = f"### Metrics, with {evaluation.confidence_level:.0%} intervals"
     notes = [f"\n{note}" for note in evaluation.notes]

@@ -1,16 +1,17 @@
 """The metrics of each learning task, as functions of row weights.
 
 A bootstrap sample of n rows with replacement is a vector of n counts, so what is expensive (sorting scores, taking
-logarithms) happens once, and a resample costs a few passes over the rows.
+logarithms) happens once, and a resample costs a few passes over the rows. Nothing here calls BLAS: its threads would
+fight over the cores that other tasks of the worker use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from airflow_mlops.domain.evaluation import LearningTask
+from airflow_mlops.domain.evaluation import METRICS, LearningTask
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Weighted: TypeAlias = Callable[[Array], float]
 """A metric of row weights; NaN where it is not defined, such as a ROC of one class."""
+Measure: TypeAlias = Callable[[Array], dict[str, float]]
+"""Metrics that are computed together, by name, of row weights."""
+
+_CHUNK_ROWS = 65_536
+"""Rows whose weights are made floats at a time: they stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,118 +37,181 @@ class Predictions:
 
 def metric_functions(task: LearningTask, truth: Array, predictions: Predictions) -> dict[str, Weighted]:
     """Return the metrics that can be computed, by name: without probabilities, those that need them are left out."""
+    plain = tuple(metric.name for metric in METRICS[task] if not metric.needs_probability)
     if task is LearningTask.REGRESSION:
-        return _regression(truth, predictions.prediction)
-    if task is LearningTask.MULTICLASS:
-        return _multiclass(truth, predictions.prediction)
-    return _binary(truth, predictions)
-
-
-def _regression(truth: Array, prediction: Array) -> dict[str, Weighted]:
-    import numpy as np
-
-    truth = truth.astype(float)
-    error = prediction.astype(float) - truth
-    squared, absolute, truth_squared = error**2, np.abs(error), truth**2
-
-    def r2(weights: Array) -> float:
-        total = weights.sum()
-        spread = weights @ truth_squared - (weights @ truth) ** 2 / total
-        return float(1 - weights @ squared / spread) if spread > 0 else float("nan")
-
-    return {
-        "rmse": lambda weights: float(np.sqrt(weights @ squared / weights.sum())),
-        "mae": lambda weights: float(weights @ absolute / weights.sum()),
-        "r2": r2,
-    }
-
-
-def _multiclass(truth: Array, prediction: Array) -> dict[str, Weighted]:
-    import numpy as np
-
-    labels, codes = np.unique(np.concatenate([truth, prediction]), return_inverse=True)
-    size = len(labels)
-    cells = codes[: len(truth)] * size + codes[len(truth) :]
-
-    def confusion(weights: Array) -> Array:
-        return np.bincount(cells, weights=weights, minlength=size * size).reshape(size, size)
-
-    def balanced_accuracy(weights: Array) -> float:
-        matrix = confusion(weights)
-        present = matrix.sum(axis=1) > 0
-        return float((matrix.diagonal()[present] / matrix.sum(axis=1)[present]).mean())
-
-    def f1_macro(weights: Array) -> float:
-        matrix = confusion(weights)
-        both = matrix.sum(axis=0) + matrix.sum(axis=1)
-        seen = both > 0
-        return float((2 * matrix.diagonal()[seen] / both[seen]).mean())
-
-    return {
-        "accuracy": lambda weights: float(confusion(weights).trace() / weights.sum()),
-        "balanced_accuracy": balanced_accuracy,
-        "f1_macro": f1_macro,
-    }
-
-
-def _binary(truth: Array, predictions: Predictions) -> dict[str, Weighted]:
-    import numpy as np
-
-    labels = np.unique(np.concatenate([truth, predictions.prediction]))
-    positive = truth == labels[-1]
-    called = predictions.prediction == labels[-1]
-    hit, right = (positive & called).astype(float), (positive == called).astype(float)
-
-    def ratio(over: Array) -> Weighted:
-        # scikit-learn's zero_division=0: precision without a positive call is 0, as is recall without a positive.
-        def value(weights: Array) -> float:
-            total = weights @ over
-            return float(weights @ hit / total) if total else 0.0
-
-        return value
-
-    functions: dict[str, Weighted] = {
-        "accuracy": lambda weights: float(weights @ right / weights.sum()),
-        "precision": ratio(called.astype(float)),
-        "recall": ratio(positive.astype(float)),
-        "f1": ratio((positive.astype(float) + called.astype(float)) / 2),
-    }
-    if predictions.probability is not None:
-        functions |= _ranking(positive, predictions.probability.astype(float))
+        return _separate(regression(truth, predictions.prediction), plain)
+    functions = _separate(labelling(task, truth, predictions.prediction), plain)
+    if task is LearningTask.BINARY and predictions.probability is not None:
+        positive = truth == positive_label(truth, predictions.prediction)
+        others = tuple(metric.name for metric in METRICS[task] if metric.needs_probability)
+        functions |= _separate(scoring(positive, predictions.probability), others)
     return functions
 
 
-def _ranking(positive: Array, probability: Array) -> dict[str, Weighted]:
+def _separate(measure: Measure, names: Sequence[str]) -> dict[str, Weighted]:
+    def one(name: str) -> Weighted:
+        return lambda weights: measure(weights)[name]
+
+    return {name: one(name) for name in names}
+
+
+def regression(truth: Array, prediction: Array) -> Measure:
+    """Return rmse, mae and r2."""
     import numpy as np
 
-    order = np.argsort(-probability, kind="stable")
-    ranked = positive[order].astype(float)
-    # Rows of equal score are one step of the curve; `steps` are the positions where a new score begins.
-    steps = np.flatnonzero(np.r_[True, np.diff(probability[order]) != 0])
+    actual = truth.astype(float)
+    error = prediction.astype(float) - actual
+    centred = actual - actual.mean()  # Sums of squares of large numbers would cancel.
+    columns = (error**2, np.abs(error), centred, centred**2)
+
+    def measure(weights: Array) -> dict[str, float]:
+        rows, (squared, absolute, total, total_squared) = weighted_sums(weights, columns)
+        spread = total_squared - total**2 / rows if rows else 0.0
+        return {
+            "rmse": (squared / rows) ** 0.5 if rows else np.nan,
+            "mae": absolute / rows if rows else np.nan,
+            "r2": 1 - squared / spread if spread > 0 else np.nan,
+        }
+
+    return measure
+
+
+def labelling(task: LearningTask, truth: Array, prediction: Array) -> Measure:
+    """Return the metrics of called labels: of two or of many."""
+    if task is LearningTask.MULTICLASS:
+        return _many_labels(truth, prediction)
+    positive = positive_label(truth, prediction)
+    return _two_labels(truth == positive, prediction == positive)
+
+
+def positive_label(truth: Array, prediction: Array) -> object:
+    """Return the greater of the labels that occur, which is scikit-learn's order, too."""
+    import numpy as np
+
+    label: object = np.unique(np.concatenate([truth, prediction]))[-1]
+    return label
+
+
+def _two_labels(positive: Array, called: Array) -> Measure:
+    import numpy as np
+
+    cells = positive * 2 + called
+
+    def measure(weights: Array) -> dict[str, float]:
+        quiet, alarm, miss, hit = np.bincount(cells, weights=weights, minlength=4).tolist()
+        rows = quiet + alarm + miss + hit
+        return {
+            "accuracy": (quiet + hit) / rows if rows else np.nan,
+            # scikit-learn's zero_division=0: precision without a positive call is 0, as is recall without a positive.
+            "precision": hit / (hit + alarm) if hit + alarm else 0.0,
+            "recall": hit / (hit + miss) if hit + miss else 0.0,
+            "f1": 2 * hit / (2 * hit + alarm + miss) if hit + alarm + miss else 0.0,
+        }
+
+    return measure
+
+
+def _many_labels(truth: Array, prediction: Array) -> Measure:
+    import numpy as np
+
+    labels, codes = np.unique(np.concatenate([truth, prediction]), return_inverse=True)
+    size, rows = len(labels), len(truth)
+    actual, called = codes[:rows], codes[rows:]
+    right = actual == called
+
+    def measure(weights: Array) -> dict[str, float]:
+        of_label = np.bincount(actual, weights=weights, minlength=size)
+        of_call = np.bincount(called, weights=weights, minlength=size)
+        hits = np.bincount(actual[right], weights=weights[right], minlength=size)
+        total, present, seen = of_label.sum(), of_label > 0, of_label + of_call > 0
+        return {
+            "accuracy": float(hits.sum() / total) if total else np.nan,
+            "balanced_accuracy": float((hits[present] / of_label[present]).mean()) if total else np.nan,
+            "f1_macro": float((2 * hits[seen] / (of_label + of_call)[seen]).mean()) if total else np.nan,
+        }
+
+    return measure
+
+
+def scoring(positive: Array, probability: Array) -> Measure:
+    """Return the metrics of probabilities of the positive class."""
+    probability = probability.astype(float)
+    columns = (log_losses(positive, probability), (probability - positive) ** 2)
+    ranking = _ranking(positive, probability)
+
+    def measure(weights: Array) -> dict[str, float]:
+        rows, (loss, squared) = weighted_sums(weights, columns)
+        return ranking(weights) | {
+            "log_loss": loss / rows if rows else float("nan"),
+            "brier_score": squared / rows if rows else float("nan"),
+        }
+
+    return measure
+
+
+def log_losses(positive: Array, probability: Array) -> Array:
+    """Return what each row costs: at most 36, as in scikit-learn, where a certain answer is wrong."""
+    import numpy as np
+
     clipped = np.clip(probability, np.finfo(float).eps, 1 - np.finfo(float).eps)
-    loss = -np.where(positive, np.log(clipped), np.log1p(-clipped))
-    squared = (probability - positive) ** 2
+    costs: Array = -np.where(positive, np.log(clipped), np.log1p(-clipped))
+    return costs
 
-    def curve(weights: Array) -> tuple[Array, Array]:
-        sorted_weights = weights[order]
-        hits = np.add.reduceat(sorted_weights * ranked, steps)
-        return hits, np.add.reduceat(sorted_weights, steps) - hits
 
-    def roc_auc(weights: Array) -> float:
-        hits, misses = curve(weights)
-        pairs = hits.sum() * misses.sum()
-        below = misses.sum() - np.cumsum(misses) + misses / 2
-        return float(hits @ below / pairs) if pairs else float("nan")
+def _ranking(positive: Array, probability: Array) -> Measure:
+    """Return roc_auc (the share of pairs that are ranked rightly, ties half) and average_precision.
 
-    def average_precision(weights: Array) -> float:
-        hits, misses = curve(weights)
-        called = np.cumsum(hits + misses)
-        precision = np.divide(np.cumsum(hits), called, out=np.zeros_like(called), where=called > 0)
-        return float(hits @ precision / hits.sum()) if hits.sum() else float("nan")
+    For each positive row it is known how many negative rows stand below it and how many beside it, so sums of weights
+    up to these positions are all that a resample needs.
+    """
+    import numpy as np
 
-    return {
-        "roc_auc": roc_auc,
-        "average_precision": average_precision,
-        "log_loss": lambda weights: float(weights @ loss / weights.sum()),
-        "brier_score": lambda weights: float(weights @ squared / weights.sum()),
-    }
+    order = np.argsort(probability, kind="stable")
+    is_positive = positive[order]
+    negatives, positives = order[~is_positive], order[is_positive]
+    below = np.searchsorted(probability[negatives], probability[positives], side="left")
+    upto = np.searchsorted(probability[negatives], probability[positives], side="right")
+    lower = np.searchsorted(probability[positives], probability[positives], side="left")
+
+    def measure(weights: Array) -> dict[str, float]:
+        weight = weights.take(positives)
+        misses, hits = _running_total(weights.take(negatives)), _running_total(weight)
+        passed = misses.take(below)
+        above = hits[-1] - hits.take(lower)
+        called = above + (misses[-1] - passed)
+        pairs = float(hits[-1]) * float(misses[-1])
+        precision = np.divide(above, called, out=np.zeros(len(above)), where=called > 0)
+        return {
+            "roc_auc": _dot(weight, passed + misses.take(upto)) / 2 / pairs if pairs else np.nan,
+            "average_precision": _dot(weight, precision) / float(hits[-1]) if hits[-1] else np.nan,
+        }
+
+    return measure
+
+
+def _running_total(weights: Array) -> Array:
+    """Return 0 and the sums of the first one, two, … weights."""
+    import numpy as np
+
+    total = np.zeros(len(weights) + 1, dtype=float if weights.dtype.kind == "f" else np.int64)
+    np.cumsum(weights, out=total[1:])
+    return total
+
+
+def _dot(weights: Array, values: Array) -> float:
+    import numpy as np
+
+    return float(np.einsum("i,i->", weights.astype(float), values.astype(float)))
+
+
+def weighted_sums(weights: Array, columns: Sequence[Array]) -> tuple[float, list[float]]:
+    """Return the sum of the weights, and the weighted sum of each column."""
+    import numpy as np
+
+    total, sums = 0.0, [0.0] * len(columns)
+    for start in range(0, len(weights), _CHUNK_ROWS):
+        chunk = weights[start : start + _CHUNK_ROWS].astype(float)
+        total += float(chunk.sum())
+        for index, column in enumerate(columns):
+            sums[index] += float(np.einsum("i,i->", chunk, column[start : start + _CHUNK_ROWS]))
+    return total, sums

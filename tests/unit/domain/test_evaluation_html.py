@@ -2,7 +2,15 @@
 
 import re
 
-from airflow_mlops.domain.evaluation import Estimate, Evaluation, JudgedModel, LearningTask, MetricComparison
+from airflow_mlops.domain.evaluation import (
+    Estimate,
+    Evaluation,
+    JudgedModel,
+    LearningTask,
+    MetricComparison,
+    PairedTest,
+    TestMethod,
+)
 from airflow_mlops.domain.evaluation_diagnostics import (
     CalibrationBin,
     Confusion,
@@ -23,6 +31,7 @@ def page(*, has_champion: bool = True, difference: tuple[float, float, float] = 
         candidate=estimate(0.8, 0.75, 0.85),
         champion=estimate(0.7, 0.65, 0.75) if has_champion else None,
         difference=estimate(*difference) if has_champion else None,
+        test=PairedTest(method=TestMethod.DELONG, p_value=0.0312) if has_champion else None,
     )
     diagnostics = Diagnostics(
         role="candidate",
@@ -70,6 +79,12 @@ def test_difference_is_called_by_what_its_interval_allows() -> None:
     assert ">better</td>" in page(difference=(0.1, 0.05, 0.15))
     assert ">worse</td>" in page(difference=(-0.1, -0.15, -0.05))
     assert ">not clearly different</td>" in page(difference=(0.1, -0.05, 0.15))
+
+
+def test_difference_shows_how_it_was_tested() -> None:
+    assert ">0.0312 (DeLong)</td>" in page()
+    assert "chance alone" in page()
+    assert "chance alone" not in page(has_champion=False)
 
 
 def test_first_model_is_shown_alone() -> None:
