@@ -8,6 +8,7 @@
     │   │   ├── DatasetError         sources that cannot become a snapshot
     │   │   ├── SuiteError           an expectation suite that cannot be used
     │   │   ├── EvaluationError      predictions or labels that cannot be judged
+    │   │   │   └── TooManyGroupsError   a column with too many values to group rows by
     │   │   └── PolicyError          a promotion policy that cannot be used
     │   ├── ValidationFailedError    the data does not meet its expectation suite
     │   ├── JobError                 a job that ran and did not deliver
@@ -51,6 +52,10 @@ class SuiteError(InvalidInputError):
 
 class EvaluationError(InvalidInputError):
     """Predictions or labels that cannot be judged."""
+
+
+class TooManyGroupsError(EvaluationError):
+    """A column has too many values to group rows by."""
 
 
 class PolicyError(InvalidInputError):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, Self
 
 from airflow_mlops.domain.evaluation_diagnostics import Diagnostics
 from airflow_mlops.domain.serialization import Document, digest_of
+from airflow_mlops.domain.slices import Slices
 from airflow_mlops.exceptions import EvaluationError
 
 
@@ -139,6 +140,8 @@ class Evaluation(Document):
     """What could not be computed, and why."""
     diagnostics: tuple[Diagnostics, ...] = ()
     """What the report plots, of the candidate and then of the champion."""
+    slices: Slices | None = None
+    """Where the candidate is worse; ``None`` when nobody looked."""
 
     def find(self, metric: str) -> MetricComparison | None:
         """Return the comparison of one metric, or ``None`` when it was not computed."""

@@ -1,15 +1,19 @@
 """What an evaluation looks at besides the metrics. Each part has a small document of its own, and needs one to run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from airflow_mlops.domain.serialization import Document
+from airflow_mlops.domain.slices import SliceSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSpec(Document):
     """What to analyse besides the metrics of the task."""
+
+    slices: SliceSpec | None = field(default_factory=SliceSpec)
+    """Which slices to look at: by default all columns are searched. ``None`` looks at none."""
 
     @classmethod
     def read(cls, given: "EvaluationSpec | Mapping[str, Any] | None") -> Self:

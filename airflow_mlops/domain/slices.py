@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import EvaluationError
 
+MISSING = "(missing)"
+"""The group of the rows that have no value."""
 OTHER = "(other)"
 """The group of all values of a column that are too rare to have their own."""
 

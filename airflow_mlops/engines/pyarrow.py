@@ -1,17 +1,16 @@
 """Columns out of Parquet files, for the numbers that the worker compares."""
 
+import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from airflow_mlops.exceptions import EvaluationError
+from airflow_mlops.domain.slices import MISSING
+from airflow_mlops.exceptions import EvaluationError, TooManyGroupsError
 
 if TYPE_CHECKING:
     import numpy as np
-
-MISSING: Final = "(missing)"
-"""The label of the rows that have no value."""
 
 
 def column_names(file: Path) -> list[str]:
@@ -44,45 +43,111 @@ def read_column(files: Sequence[Path], column: str) -> "np.ndarray[Any, Any]":
     return column_values
 
 
-def read_groups(files: Sequence[Path], column: str) -> "tuple[np.ndarray[Any, np.dtype[np.int32]], tuple[str, ...]]":
+class ColumnKind(enum.StrEnum):
+    """How the rows can be grouped by a column."""
+
+    NUMBER = "number"
+    VALUE = "value"
+    """Texts and booleans."""
+    TIME = "time"
+    NESTED = "nested"
+    """Lists, structs and bytes, by which nothing can be grouped."""
+
+
+def column_kinds(file: Path) -> dict[str, ColumnKind]:
+    """Return the kind of each column of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def kind(of: Any) -> ColumnKind:
+        if pa.types.is_dictionary(of):
+            of = of.value_type
+        if pa.types.is_integer(of) or pa.types.is_floating(of) or pa.types.is_decimal(of):
+            return ColumnKind.NUMBER
+        if pa.types.is_temporal(of):
+            return ColumnKind.TIME
+        is_value = pa.types.is_string(of) or pa.types.is_large_string(of) or pa.types.is_string_view(of)
+        return ColumnKind.VALUE if is_value or pa.types.is_boolean(of) or pa.types.is_null(of) else ColumnKind.NESTED
+
+    return {field.name: kind(field.type) for field in pq.read_schema(file)}
+
+
+def read_groups(
+    files: Sequence[Path], column: str, at_most: int | None = None
+) -> "tuple[np.ndarray[Any, np.dtype[np.int32]], tuple[str, ...]]":
     """Return which group each row belongs to by its value in one column: a code for each row, and the codes' labels.
 
     Codes count from 0 in the order of the values, so that they do not depend on the order of the rows. Rows without a
     value (null or NaN) are a group of their own, the last, with the label ``(missing)``. Files are read a batch at a
     time, so that memory is 4 bytes a row and the distinct values.
 
+    :raises TooManyGroupsError: when there are more than ``at_most`` values; reading ends with the batch that has them.
     :raises EvaluationError: when a file cannot be read, has no such column, or its values cannot be grouped.
     """
     import numpy as np
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     code_of: dict[Any, int] = {}
-    batches: list[np.ndarray[Any, np.dtype[np.int32]]] = [np.zeros(0, dtype=np.int32)]
-    for file in files:
+    codes: list[np.ndarray[Any, np.dtype[np.int32]]] = [np.zeros(0, dtype=np.int32)]
+    for values in _batches(files, column):
+        plain = values
+        if pa.types.is_dictionary(plain.type):  # may hold a null in its dictionary or in its indices
+            plain = plain.cast(plain.type.value_type)
         try:
-            with pq.ParquetFile(file, pre_buffer=False) as parquet:
-                if column not in parquet.schema_arrow.names:
-                    msg = f"{file.name} has no column {column!r} to group by; it has {parquet.schema_arrow.names}."
-                    raise EvaluationError(msg)
-                for batch in parquet.iter_batches(columns=[column]):
-                    plain = batch.column(0)
-                    if pa.types.is_dictionary(plain.type):  # may hold a null in its dictionary or in its indices
-                        plain = plain.cast(plain.type.value_type)
-                    encoded = plain.dictionary_encode(null_encoding="encode")
-                    values = (_value(value) for value in encoded.dictionary.to_pylist())
-                    codes = [code_of.setdefault(value, len(code_of)) for value in values]
-                    batches.append(np.asarray(codes, dtype=np.int32)[encoded.indices.to_numpy(zero_copy_only=False)])
+            encoded = plain.dictionary_encode(null_encoding="encode")
+            found = [code_of.setdefault(_value(value), len(code_of)) for value in encoded.dictionary.to_pylist()]
         except (pa.ArrowException, TypeError) as error:
-            msg = f"The column {column!r} of {file.name} cannot be read as groups: {error}"
+            msg = f"The column {column!r} has values of the type {plain.type}, which cannot be grouped: {error}"
             raise EvaluationError(msg) from error
-    found = sorted((value for value in code_of if value is not None), key=_sort_key)
-    ordered = [*found, None] if None in code_of else found
+        if at_most is not None and len(code_of) > at_most:
+            msg = f"The column {column!r} has more than {at_most:,} different values."
+            raise TooManyGroupsError(msg)
+        codes.append(np.asarray(found, dtype=np.int32)[encoded.indices.to_numpy(zero_copy_only=False)])
+    known = sorted((value for value in code_of if value is not None), key=_sort_key)
+    ordered = [*known, None] if None in code_of else known
     rank = np.zeros(len(ordered), dtype=np.int32)
     for position, value in enumerate(ordered):
         rank[code_of[value]] = position
     labels = tuple(MISSING if value is None else _label(value) for value in ordered)
-    return rank[np.concatenate(batches)], labels
+    return rank[np.concatenate(codes)], labels
+
+
+def read_numbers(files: Sequence[Path], column: str) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """Return a column of numbers as floats, a missing value as NaN.
+
+    :raises EvaluationError: when a file cannot be read, has no such column, or its values are no numbers.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    parts: list[np.ndarray[Any, np.dtype[np.float64]]] = [np.zeros(0)]
+    for values in _batches(files, column):
+        try:
+            numbers = values.cast(pa.float64(), safe=False)
+        except pa.ArrowException as error:
+            msg = f"The column {column!r} has values of the type {values.type}, which are no numbers: {error}"
+            raise EvaluationError(msg) from error
+        parts.append(numbers.to_numpy(zero_copy_only=False))
+    return np.concatenate(parts)
+
+
+def _batches(files: Sequence[Path], column: str) -> Iterator[Any]:
+    """Yield the arrays of a column, a batch of rows at a time."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for file in files:
+        try:
+            with pq.ParquetFile(file, pre_buffer=False) as parquet:
+                names = parquet.schema_arrow.names
+                if column not in names:
+                    msg = f"{file.name} has no column {column!r} to group by; it has {', '.join(names)}."
+                    raise EvaluationError(msg)
+                for batch in parquet.iter_batches(columns=[column]):
+                    yield batch.column(0)
+        except (pa.ArrowException, OSError) as error:
+            msg = f"{file.name} cannot be read as Parquet with a column {column!r}: {error}"
+            raise EvaluationError(msg) from error
 
 
 def _value(value: Any) -> Any:

@@ -25,6 +25,7 @@ from airflow_mlops.exceptions import EvaluationError
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.storage import artifact_store
 from airflow_mlops.links.mlflow import ModelVersionLink, ReportLink
+from airflow_mlops.operators.groups import measure_slices
 from airflow_mlops.operators.jobs import local_channel
 from airflow_mlops.operators.scoring import Bench, ScoredHoldout, ScoringOperator
 
@@ -153,6 +154,7 @@ class EvaluateModelOperator(ScoringOperator):
             diagnostics=tuple(
                 diagnose(model.role, self.task, scored.truth, model.predictions) for model in scored.models
             ),
+            slices=measure_slices(scored, spec.slices, self.target, self.task, self.confidence_level),
         )
 
     def refuse_seen(self, candidate: ModelVersion, holdout: Snapshot) -> None:

@@ -2,6 +2,7 @@
 
 from airflow_mlops.domain.gates.base import GATES, FirstModel, Gate, GateMode, GateVerdict
 from airflow_mlops.domain.gates.metric import ImprovementGate, MetricGate
+from airflow_mlops.domain.gates.slices import SliceGate
 
 __all__ = [
     "GATES",
@@ -11,4 +12,5 @@ __all__ = [
     "GateVerdict",
     "ImprovementGate",
     "MetricGate",
+    "SliceGate",
 ]

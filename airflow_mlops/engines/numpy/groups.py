@@ -46,6 +46,15 @@ def pool(column: str, codes: Array, labels: Sequence[str], keep: int) -> Groups:
     )
 
 
+def is_identifier(values: Array) -> bool:
+    """Whether each row has a whole number of its own, as a key has."""
+    import numpy as np
+
+    return bool(
+        len(values) > PLAIN_NUMBERS and (values == np.floor(values)).all() and len(np.unique(values)) == len(values)
+    )
+
+
 def bin_numbers(column: str, values: Array, bins: int, missing: str) -> Groups:
     """Put numbers into quantile bins; NaN is the group ``missing``, the last. Few different values stay as they are.
 
@@ -61,11 +70,11 @@ def bin_numbers(column: str, values: Array, bins: int, missing: str) -> Groups:
         labels = [f"{value:.6g}" for value in distinct]
         codes = np.searchsorted(distinct, values)
     else:
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf"))
-        edges = edges[edges > distinct[0]]  # else nothing is below the first edge
+        edges = np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf")
+        edges = np.unique(np.maximum(edges, distinct[1]))  # the lowest value alone can fill whole bins, as no rain does
         shown = [f"{edge:.6g}" for edge in edges]
         labels = [f"{low} to below {high}" for low, high in pairwise(shown)]
-        labels = [f"below {shown[0]}", *labels, f"{shown[-1]} or more"] if shown else ["any number"]
+        labels = [f"below {shown[0]}", *labels, f"{shown[-1]} or more"]
         codes = np.searchsorted(edges, values, side="right")
     if gone.any():
         codes = np.where(gone, len(labels), codes)

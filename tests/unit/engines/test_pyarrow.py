@@ -1,6 +1,7 @@
 """Columns and groups out of Parquet files."""
 
 import datetime as dt
+import decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mlops.engines.pyarrow import read_groups
-from airflow_mlops.exceptions import EvaluationError
+from airflow_mlops.engines.pyarrow import ColumnKind, column_kinds, read_groups, read_numbers
+from airflow_mlops.exceptions import EvaluationError, TooManyGroupsError
 
 
 def write(folder: Path, *parts: list[Any]) -> list[Path]:
@@ -57,16 +58,55 @@ def test_no_rows_are_no_groups(tmp_path: Path) -> None:
 
 
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match=r"part-0.parquet has no column 'sex' to group by; it has \['c'\]"):
+    with pytest.raises(EvaluationError, match=r"part-0.parquet has no column 'sex' to group by; it has c\."):
         read_groups(write(tmp_path, ["a"]), "sex")
 
 
 def test_lists_cannot_be_grouped(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match=r"The column 'c' of part-0.parquet cannot be read as groups"):
+    with pytest.raises(
+        EvaluationError, match=r"The column 'c' has values of the type list<.*>, which cannot be grouped"
+    ):
         read_groups(write(tmp_path, [[1], [2]]), "c")
 
 
 def test_a_file_that_is_not_parquet_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_text("no")
-    with pytest.raises(EvaluationError, match=r"x.parquet cannot be read as groups"):
+    with pytest.raises(EvaluationError, match=r"x.parquet cannot be read as Parquet with a column 'c'"):
         read_groups([tmp_path / "x.parquet"], "c")
+
+
+def test_reading_groups_ends_where_there_are_too_many(tmp_path: Path) -> None:
+    files = write(tmp_path, ["a", "b", None])
+    with pytest.raises(TooManyGroupsError, match=r"'c' has more than 2 different values"):
+        read_groups(files, "c", at_most=2)
+    assert read_groups(files, "c", at_most=3)[1] == ("a", "b", "(missing)")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1, None, 3], [1.0, float("nan"), 3.0], [decimal.Decimal("1.0"), None, decimal.Decimal("3.0")]],
+)
+def test_a_missing_number_is_nan(tmp_path: Path, values: list[Any]) -> None:
+    np.testing.assert_array_equal(read_numbers(write(tmp_path, values, values), "c"), [1.0, np.nan, 3.0] * 2)
+
+
+def test_texts_are_no_numbers(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"'c' has values of the type string, which are no numbers"):
+        read_numbers(write(tmp_path, ["a"]), "c")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1], ColumnKind.NUMBER),
+        ([1.5], ColumnKind.NUMBER),
+        ([decimal.Decimal("1.5")], ColumnKind.NUMBER),
+        (["a"], ColumnKind.VALUE),
+        ([True], ColumnKind.VALUE),
+        ([dt.date(2013, 7, 2)], ColumnKind.TIME),
+        ([dt.timedelta(minutes=1)], ColumnKind.TIME),
+        ([[1]], ColumnKind.NESTED),
+    ],
+)
+def test_columns_have_a_kind(tmp_path: Path, values: list[Any], kind: ColumnKind) -> None:
+    assert column_kinds(write(tmp_path, values)[0]) == {"c": kind}
