@@ -202,6 +202,6 @@ def benjamini_hochberg(p_values: Sequence[float]) -> tuple[float, ...]:
     least = 1.0
     for place in range(len(order), 0, -1):
         index = order[place - 1]
-        least = min(least, p_values[index] * len(p_values) / place)
+        least = min(least, p_values[index] * (len(p_values) / place))  # a factor of 1 must round nothing
         adjusted[index] = least
     return tuple(adjusted)
