@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 from airflow_mlops.domain.evaluation_diagnostics import Diagnostics
+from airflow_mlops.domain.explanation import Explanation
 from airflow_mlops.domain.serialization import Document, digest_of
+from airflow_mlops.domain.serving import ServingFigures
 from airflow_mlops.domain.slices import Slices
 from airflow_mlops.exceptions import EvaluationError
 
@@ -142,6 +144,10 @@ class Evaluation(Document):
     """What the report plots, of the candidate and then of the champion."""
     slices: Slices | None = None
     """Where the candidate is worse; ``None`` when nobody looked."""
+    serving: ServingFigures | None = None
+    """How fast the models answered, and how large they are."""
+    explanation: Explanation | None = None
+    """What the models depend on."""
 
     def find(self, metric: str) -> MetricComparison | None:
         """Return the comparison of one metric, or ``None`` when it was not computed."""

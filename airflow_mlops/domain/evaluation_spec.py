@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from airflow_mlops.domain.explanation import ExplanationSpec
 from airflow_mlops.domain.serialization import Document
+from airflow_mlops.domain.serving import ServingSpec
 from airflow_mlops.domain.slices import SliceSpec
 
 
@@ -14,6 +16,10 @@ class EvaluationSpec(Document):
 
     slices: SliceSpec | None = field(default_factory=SliceSpec)
     """Which slices to look at: by default all columns are searched. ``None`` looks at none."""
+    serving: ServingSpec | None = field(default_factory=ServingSpec)
+    """How long to time each model; ``None`` measures neither times nor sizes."""
+    explain: ExplanationSpec | None = field(default_factory=ExplanationSpec)
+    """How thoroughly to explain each model; ``None`` explains nothing."""
 
     @classmethod
     def read(cls, given: "EvaluationSpec | Mapping[str, Any] | None") -> Self:

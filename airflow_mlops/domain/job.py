@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from airflow_mlops.domain.serialization import Document, digest_of
 from airflow_mlops.exceptions import (
@@ -39,6 +39,8 @@ OUTPUT = "output/data"
 METRICS = "output/data/metrics.json"
 METRIC_STEPS = "output/data/metrics.jsonl"
 PREDICTIONS = "output/data/predictions.parquet"
+SERVING = "output/data/serving.json"
+EXPLANATION = "output/data/explanation.json"
 FAILURE = "output/failure"
 SALVAGED_LOG = "log.txt"
 """Beside ``output/`` in what is kept of a job that did not succeed: the end of its log."""
@@ -443,6 +445,33 @@ def read_metrics(output: Path) -> dict[str, float]:
         msg = f"The job's {METRICS} must be an object of names and numbers, but is {content!r:.200}"
         raise JobOutputError(msg)
     return {str(name): _finite(name, value, METRICS) for name, value in content.items()}
+
+
+def read_figures(output: Path, name: str) -> dict[str, Any] | None:
+    """Read a JSON object that a collected job left, such as :data:`SERVING`; ``None`` when it left none.
+
+    :raises JobOutputError: when it is no JSON object, or a number in it is not finite.
+    """
+
+    def finite(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            msg = f"{text} is no finite number"
+            raise ValueError(msg)
+        return number
+
+    file = output / name
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(), parse_constant=finite, parse_float=finite)
+    except ValueError as error:
+        msg = f"The job left a {name} that is not JSON: {error}"
+        raise JobOutputError(msg) from error
+    if not isinstance(content, dict):
+        msg = f"The job's {name} must be an object of names and figures, but is {content!r:.200}"
+        raise JobOutputError(msg)
+    return content
 
 
 def read_metric_steps(output: Path) -> list[MetricStep]:

@@ -26,7 +26,8 @@ from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.storage import artifact_store
 from airflow_mlops.links.mlflow import ModelVersionLink, ReportLink
 from airflow_mlops.operators.groups import measure_slices
-from airflow_mlops.operators.jobs import local_channel
+from airflow_mlops.operators.jobs import job_limits, local_channel
+from airflow_mlops.operators.measured import explanation, serving_figures
 from airflow_mlops.operators.scoring import Bench, ScoredHoldout, ScoringOperator
 
 if TYPE_CHECKING:
@@ -155,7 +156,21 @@ class EvaluateModelOperator(ScoringOperator):
                 diagnose(model.role, self.task, scored.truth, model.predictions) for model in scored.models
             ),
             slices=measure_slices(scored, spec.slices, self.target, self.task, self.confidence_level),
+            serving=serving_figures(scored, job_limits(self.limits)) if spec.serving else None,
+            explanation=explanation(scored) if spec.explain else None,
         )
+
+    def questions(self, role: str) -> dict[str, Any]:
+        """Let the jobs of both models measure what ``spec`` asks for."""
+        if role not in {"candidate", "champion"}:
+            return {}
+        spec = EvaluationSpec.read(self.spec)
+        return {
+            "target": self.target,
+            "task": self.task.value,
+            "serving": spec.serving.to_dict() if spec.serving else None,
+            "explanation": spec.explain.to_dict() if spec.explain else None,
+        }
 
     def refuse_seen(self, candidate: ModelVersion, holdout: Snapshot) -> None:
         """Refuse a holdout that the candidate learned from.

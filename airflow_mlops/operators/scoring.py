@@ -26,7 +26,7 @@ from airflow_mlops.domain.training import Backend
 from airflow_mlops.exceptions import ImageNotFoundError, JobOutputError, PermanentError
 from airflow_mlops.hooks.docker import DockerHostHook
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
-from airflow_mlops.operators.jobs import SCORER, job_limits, local_program, scorer_program
+from airflow_mlops.operators.jobs import SCORER, job_hyperparameters, job_limits, local_program, scorer_program
 
 if TYPE_CHECKING:
     from airflow_mlops.engines.mlflow import MlflowEngine
@@ -145,7 +145,7 @@ class ScoringOperator(MlopsOperator):
         return Job(
             work_key=digest_of([str(work_key_of(context)), role])[:32],
             command=JobCommand.SCORE,
-            hyperparameters={},
+            hyperparameters=job_hyperparameters(self.questions(role)) if self.program is None else {},
             channels={SCORE_CHANNEL: channel},
             model=model,
             code=SCORER if in_image and self.program is None else None,
@@ -153,6 +153,10 @@ class ScoringOperator(MlopsOperator):
             program=program,
             limits=job_limits(self.limits),
         )
+
+    def questions(self, role: str) -> dict[str, Any]:  # noqa: ARG002 - a seam
+        """Return what the packaged scorer is to measure besides: nothing, unless a subclass wants it."""
+        return {}
 
     def on_kill(self) -> None:
         """Stop the scoring job."""
