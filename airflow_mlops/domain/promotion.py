@@ -6,6 +6,7 @@ A missing metric, a missing champion that a gate needs, or an empty list of gate
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from airflow_mlops.domain.approval import Approval, approval_refusals
 from airflow_mlops.domain.evaluation import Evaluation, Evidence, EvidenceReference
 from airflow_mlops.domain.gates import FirstModel, Gate, GateMode, GateVerdict, ImprovementGate, MetricGate
 from airflow_mlops.domain.registry import ModelVersion
@@ -13,7 +14,6 @@ from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import PolicyError
 
 __all__ = [
-    "Approval",
     "FirstModel",
     "GateMode",
     "GateVerdict",
@@ -78,7 +78,7 @@ def _silence(reason: str) -> GateVerdict:
     return GateVerdict(gate="policy", passed=False, reason=reason)
 
 
-# Decision, approval, promotion ---------------------------------------------------------------------------------------
+# Decision, promotion ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,20 +114,6 @@ class PromotionDecision(Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Approval(Document):
-    """A person's answer to one decision."""
-
-    decision_digest: str
-    model_name: str
-    version: str
-    approved: bool
-    responder_id: str
-    responder_name: str
-    responded_at: datetime
-    comment: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion(Document):
     """A promotion that was carried out."""
 
@@ -154,7 +140,7 @@ def promotion_refusals(
     :param champion: the version that serves now. The candidate itself is fine: an earlier try has promoted it.
     :param evidence_digest: of the evaluation that the decision names, as the artifact store has it now.
     """
-    reasons = [*_approval_refusals(decision, approval)]
+    reasons = [*approval_refusals(decision, approval)]
     if not decision.passed:
         failed = [verdict.reason for verdict in decision.verdicts if verdict.refuses]
         reasons.append(f"The gates refused it: {' '.join(failed)}")
@@ -172,24 +158,6 @@ def promotion_refusals(
             f"{_named(decision.champion_version)}. Evaluate it against the new champion."
         )
     return tuple(reasons)
-
-
-def _approval_refusals(decision: PromotionDecision, approval: Approval | None) -> list[str]:
-    if approval is None:
-        return ["There is no approval: nobody answered. Was the approval task marked as success by hand?"]
-    if not approval.responder_id:
-        return ["The approval names no responder: it was not answered by a person."]
-    who = f"{approval.responder_name} ({approval.responder_id})"
-    if not approval.approved:
-        return [f"{who} rejected it{': ' + approval.comment if approval.comment else '.'}"]
-    if approval.decision_digest != decision.content_digest():
-        other = (
-            f"{who} approved something else: version {approval.version} of {approval.model_name} on the decision "
-            f"{approval.decision_digest[:12]}, but this is version {decision.version} of {decision.model_name} on "
-            f"{decision.content_digest()[:12]}. Ask for approval again."
-        )
-        return [other]
-    return []
 
 
 def _named(version: str | None) -> str:

@@ -13,9 +13,9 @@ from airflow.sdk import BaseXCom, Context, Param, SkipMixin
 from airflow.sdk.timezone import utcnow
 
 from airflow_mlops.assets import model_asset
+from airflow_mlops.domain.approval import Approval
 from airflow_mlops.domain.evaluation import Evidence, EvidenceReference
 from airflow_mlops.domain.promotion import (
-    Approval,
     GateMode,
     Promotion,
     PromotionDecision,

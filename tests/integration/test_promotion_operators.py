@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
+from airflow_mlops.domain.approval import Approval
 from airflow_mlops.domain.evaluation import (
     Estimate,
     Evaluation,
@@ -21,7 +22,7 @@ from airflow_mlops.domain.evaluation import (
     MetricComparison,
     evidence_path,
 )
-from airflow_mlops.domain.promotion import Approval, MetricGate, Promotion, PromotionDecision, PromotionPolicy
+from airflow_mlops.domain.promotion import MetricGate, Promotion, PromotionDecision, PromotionPolicy
 from airflow_mlops.domain.registry import CHALLENGER, CHAMPION, TAG_BACKEND, TAG_MODEL_DIGEST, ModelVersion
 from airflow_mlops.domain.training import Backend, TrainingResult
 from airflow_mlops.engines.mlflow import MlflowEngine

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_mlops.domain.approval import Approval
 from airflow_mlops.domain.evaluation import Estimate, Evaluation, Evidence, JudgedModel, LearningTask, MetricComparison
 from airflow_mlops.domain.promotion import (
-    Approval,
     FirstModel,
     GateMode,
     ImprovementGate,
