@@ -23,6 +23,17 @@ class SourceFormat(enum.StrEnum):
     PARQUET = "parquet"
 
 
+class ColumnKind(enum.StrEnum):
+    """What the values of a column are, as far as groups and distributions of them go."""
+
+    NUMBER = "number"
+    VALUE = "value"
+    """Texts and booleans."""
+    TIME = "time"
+    NESTED = "nested"
+    """Lists, structs and bytes, by which nothing can be grouped."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvDialect:
     """How CSV sources are read: UTF-8, a header line, RFC 4180 quotes, and nothing guessed but the types."""

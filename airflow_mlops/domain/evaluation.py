@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
+from airflow_mlops.domain.drift import DataDrift
 from airflow_mlops.domain.evaluation_diagnostics import Diagnostics
 from airflow_mlops.domain.explanation import Explanation
+from airflow_mlops.domain.facts import Facts
 from airflow_mlops.domain.serialization import Document, digest_of
 from airflow_mlops.domain.serving import ServingFigures
 from airflow_mlops.domain.slices import Slices
@@ -148,6 +150,10 @@ class Evaluation(Document):
     """How fast the models answered, and how large they are."""
     explanation: Explanation | None = None
     """What the models depend on."""
+    facts: Facts | None = None
+    """What is known of the models beside their predictions. Evidence of an earlier release has none."""
+    drift: DataDrift | None = None
+    """Production data against the training data, where the spec asks for it."""
 
     def find(self, metric: str) -> MetricComparison | None:
         """Return the comparison of one metric, or ``None`` when it was not computed."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Self
 
+from airflow_mlops.domain.drift import DriftSpec
 from airflow_mlops.domain.explanation import ExplanationSpec
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.domain.serving import ServingSpec
@@ -20,6 +22,10 @@ class EvaluationSpec(Document):
     """How long to time each model; ``None`` measures neither times nor sizes."""
     explain: ExplanationSpec | None = field(default_factory=ExplanationSpec)
     """How thoroughly to explain each model; ``None`` explains nothing."""
+    production: DriftSpec | None = None
+    """Compare the candidate's training data with recent production data. ``{}`` takes the holdout for that."""
+    as_of: datetime | None = None
+    """The moment at which the age of the candidate is measured; ``None`` is when the Dag run was due."""
 
     @classmethod
     def read(cls, given: "EvaluationSpec | Mapping[str, Any] | None") -> Self:

@@ -42,14 +42,7 @@ class Document:
         if not hasattr(data, "get"):  # XCom and YAML give anything, whatever the annotation says.
             msg = f"{name} must be a mapping, but {type(data).__name__} was given: {data!r:.200}"
             raise InvalidInputError(msg)
-        version = data.get("schema_version", cls.schema_version)
-        if version != cls.schema_version:
-            msg = (
-                f"{name} has schema_version {version!r}, but this release of airflow-mlops reads "
-                f"{cls.schema_version}. Use the release that wrote it, or write it anew."
-            )
-            raise InvalidInputError(msg)
-        value: Self = _from_json(cls, {k: v for k, v in data.items() if k != "schema_version"}, name)
+        value: Self = _from_json(cls, data, name)
         return value
 
     def content_digest(self) -> str:
@@ -104,6 +97,8 @@ def _to_json(value: Any) -> Any:
 
 def _dataclass_from_json(cls: type, data: Any, place: str) -> Any:
     _expect(Mapping, "a mapping", data, place)
+    if issubclass(cls, Document):
+        data = _without_version(cls, data, place)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     if unknown := [key for key in data if key not in fields]:
         msg = f"{place} has the unknown key {unknown[0]!r}. Known keys: {', '.join(fields)}."
@@ -117,6 +112,18 @@ def _dataclass_from_json(cls: type, data: Any, place: str) -> Any:
             msg = f"{place} lacks the key {name!r}. Given: {', '.join(map(str, data)) or 'nothing'}."
             raise InvalidInputError(msg)
     return cls(**arguments)
+
+
+def _without_version(cls: type[Document], data: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Check the version, which a document has that was written by itself and then put into another."""
+    version = data.get("schema_version", cls.schema_version)
+    if version != cls.schema_version:
+        msg = (
+            f"{place} has schema_version {version!r}, but this release of airflow-mlops reads {cls.schema_version}. "
+            f"Use the release that wrote it, or write it anew."
+        )
+        raise InvalidInputError(msg)
+    return {key: item for key, item in data.items() if key != "schema_version"}
 
 
 def _from_json(hint: Any, data: Any, place: str) -> Any:
@@ -186,7 +193,11 @@ def _scalar_from_json(hint: Any, data: Any, place: str) -> Any:
             msg = f"{place} is {data!r}, but must be one of {', '.join(repr(item.value) for item in hint)}."
             raise InvalidInputError(msg) from None
     if hint is datetime and isinstance(data, str):
-        return datetime.fromisoformat(data)
+        try:
+            return datetime.fromisoformat(data)
+        except ValueError:
+            msg = f"{place} must be an ISO 8601 time such as 2013-01-31T06:00:00+00:00, but is {data!r:.200}."
+            raise InvalidInputError(msg) from None
     if hint is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     if isinstance(data, bool) and hint is not bool:

@@ -9,11 +9,13 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from airflow_mlops.domain.dataset import Snapshot
+from airflow_mlops.domain.facts import RunRecord, Signature, signature_columns
 from airflow_mlops.domain.job import MetricStep
 from airflow_mlops.domain.registry import TAG_MODEL_DIGEST, TAG_WORK_KEY, ModelVersion
 from airflow_mlops.domain.training import RunRef
@@ -103,6 +105,20 @@ class MlflowEngine:
                     raise
                 return False
         return bool(info.status == "RUNNING" and info.lifecycle_stage == "active")
+
+    def run_record(self, run_id: str) -> RunRecord:
+        """Return what a run says of its training.
+
+        :raises RegistryError: when the run was deleted for good.
+        """
+        with self._client() as client:
+            run = client.get_run(run_id)
+        ended = run.info.end_time
+        return RunRecord(
+            ended_at=None if ended is None else datetime.fromtimestamp(ended / 1000, tz=UTC),
+            params=dict(run.data.params),
+            metrics=dict(run.data.metrics),
+        )
 
     def has_metric(self, run_id: str, name: str) -> bool:
         """Whether a metric was logged in this run."""
@@ -199,12 +215,19 @@ class MlflowEngine:
                 client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
             return LoggedModel(model_id=model.model_id, uri=model.model_uri, digest=digest)
 
-    def has_signature(self, source: str) -> bool:
-        """Whether the ``MLmodel`` file of a model says what goes in and what comes out. Nothing is unpickled."""
+    def signature(self, source: str) -> Signature | None:
+        """Return what the ``MLmodel`` file of a model says of what goes in and comes out. Nothing is unpickled.
+
+        :param source: address of a model, such as ``models:/m-…``, or a local model directory.
+        """
         from mlflow.models import get_model_info
 
         with self._client():
-            return get_model_info(source).signature is not None
+            found = get_model_info(source).signature
+        if found is None:
+            return None
+        inputs, outputs = (schema.to_dict() if schema else [] for schema in (found.inputs, found.outputs))
+        return Signature(inputs=signature_columns(inputs), outputs=signature_columns(outputs))
 
     # Registry --------------------------------------------------------------------------------------------------------
 

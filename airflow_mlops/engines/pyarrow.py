@@ -1,11 +1,14 @@
 """Columns out of Parquet files, for the numbers that the worker compares."""
 
-import enum
+import bisect
 import math
+import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops.domain.dataset import ColumnKind
+from airflow_mlops.domain.drift import Sample
 from airflow_mlops.domain.slices import MISSING
 from airflow_mlops.exceptions import EvaluationError, TooManyGroupsError
 
@@ -41,17 +44,6 @@ def read_column(files: Sequence[Path], column: str) -> "np.ndarray[Any, Any]":
         raise EvaluationError(msg)
     column_values: np.ndarray[Any, Any] = values.to_numpy()
     return column_values
-
-
-class ColumnKind(enum.StrEnum):
-    """How the rows can be grouped by a column."""
-
-    NUMBER = "number"
-    VALUE = "value"
-    """Texts and booleans."""
-    TIME = "time"
-    NESTED = "nested"
-    """Lists, structs and bytes, by which nothing can be grouped."""
 
 
 def column_kinds(file: Path) -> dict[str, ColumnKind]:
@@ -148,6 +140,41 @@ def _batches(files: Sequence[Path], column: str) -> Iterator[Any]:
         except (pa.ArrowException, OSError) as error:
             msg = f"{file.name} cannot be read as Parquet with a column {column!r}: {error}"
             raise EvaluationError(msg) from error
+
+
+def read_sample(files: Sequence[Path], columns: Sequence[str], rows: int, seed: str) -> Sample:
+    """Return a random sample of rows without replacement, as plain numbers, texts and ``None`` by column.
+
+    The same files and seed give the same rows. Files are read a batch at a time, so that memory is that of the sample.
+
+    :param columns: with numbers, texts or truth values.
+    :param rows: of the sample; all, when the files have fewer.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    total = sum(pq.read_metadata(file).num_rows for file in files)
+    chosen = sorted(random.Random(seed).sample(range(total), min(rows, total)))  # noqa: S311 - a sample, no secret
+    sample: dict[str, list[float | str | None]] = {column: [] for column in columns}
+    start = taken = 0
+    for file in files:
+        with pq.ParquetFile(file, pre_buffer=False) as parquet:
+            for batch in parquet.iter_batches(columns=list(columns)):
+                end = bisect.bisect_left(chosen, start + batch.num_rows)
+                picked = batch.take(pa.array([position - start for position in chosen[taken:end]], pa.int64()))
+                for column in columns:
+                    sample[column] += [_plain(value) for value in picked.column(column).to_pylist()]
+                start, taken = start + batch.num_rows, end
+    return sample
+
+
+def _plain(value: Any) -> float | str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return _label(value)
+    number = float(value)
+    return None if math.isnan(number) else number
 
 
 def _value(value: Any) -> Any:

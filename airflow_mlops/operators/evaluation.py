@@ -25,6 +25,7 @@ from airflow_mlops.exceptions import EvaluationError
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.storage import artifact_store
 from airflow_mlops.links.mlflow import ModelVersionLink, ReportLink
+from airflow_mlops.operators.facts import gather_drift, gather_facts
 from airflow_mlops.operators.groups import measure_slices
 from airflow_mlops.operators.jobs import job_limits, local_channel
 from airflow_mlops.operators.measured import explanation, serving_figures
@@ -123,7 +124,7 @@ class EvaluateModelOperator(ScoringOperator):
             champion=self.score(champion, "champion", bench) if champion else None,
         )
 
-    def analyse(self, scored: ScoredHoldout, spec: EvaluationSpec, bench: Bench) -> Evaluation:  # noqa: ARG002 - a seam
+    def analyse(self, scored: ScoredHoldout, spec: EvaluationSpec, bench: Bench) -> Evaluation:
         """Put the evidence together: the metrics always, and a line for each part that ``spec`` asks for.
 
         :param bench: for parts that need further jobs.
@@ -131,6 +132,7 @@ class EvaluateModelOperator(ScoringOperator):
         from airflow_mlops.engines.numpy import compare, diagnose
 
         candidate, champion = scored.candidate, scored.champion
+        facts = gather_facts(scored, bench, spec.as_of)
         compared = compare(
             task=self.task,
             truth=scored.truth,
@@ -158,6 +160,8 @@ class EvaluateModelOperator(ScoringOperator):
             slices=measure_slices(scored, spec.slices, self.target, self.task, self.confidence_level),
             serving=serving_figures(scored, job_limits(self.limits)) if spec.serving else None,
             explanation=explanation(scored) if spec.explain else None,
+            facts=facts,
+            drift=gather_drift(scored, spec.production, facts.signature, self.target),
         )
 
     def questions(self, role: str) -> dict[str, Any]:

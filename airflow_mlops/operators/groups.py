@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from airflow_mlops.domain.dataset import ColumnKind
 from airflow_mlops.domain.evaluation import LearningTask
 from airflow_mlops.domain.slices import MISSING, Slices, SliceSpec
 from airflow_mlops.exceptions import EvaluationError, TooManyGroupsError
 
 if TYPE_CHECKING:
     from airflow_mlops.engines.numpy import Groups
-    from airflow_mlops.engines.pyarrow import ColumnKind
     from airflow_mlops.operators.scoring import ScoredHoldout
 
 IDENTIFIER_VALUES: Final = 10_000
@@ -47,7 +47,7 @@ def slice_groups(files: Sequence[Path], target: str, spec: SliceSpec) -> tuple[l
 
     :raises EvaluationError: when a column that ``spec`` names is not there or cannot be grouped.
     """
-    from airflow_mlops.engines.pyarrow import ColumnKind, column_kinds
+    from airflow_mlops.engines.pyarrow import column_kinds
 
     kinds = column_kinds(files[0]) if files else {}
     require_columns(spec.named, kinds, "The slices")
@@ -85,7 +85,7 @@ def group_rows(files: Sequence[Path], column: str, kind: ColumnKind, *, bins: in
     :raises TooManyGroupsError: for such a column.
     """
     from airflow_mlops.engines.numpy import bin_numbers, is_identifier, pool
-    from airflow_mlops.engines.pyarrow import ColumnKind, read_groups, read_numbers
+    from airflow_mlops.engines.pyarrow import read_groups, read_numbers
 
     if kind is ColumnKind.NUMBER:
         values = read_numbers(files, column)

@@ -86,7 +86,7 @@ class RegisterModelOperator(MlopsOperator):
     def register(self, training: TrainingResult, context: Context) -> ModelVersion:
         """Make the version with its tags, or find it, and link to it."""
         mlflow = MlflowHook(self.mlflow_conn_id).engine()
-        if self.require_signature and not mlflow.has_signature(training.model_uri):
+        if self.require_signature and mlflow.signature(training.model_uri) is None:
             msg = (
                 f"The model of run {training.run_id} has no signature. Save it with one "
                 f"(mlflow.models.infer_signature), or pass require_signature=False."

@@ -61,15 +61,21 @@ class Loop:
         ti = SimpleNamespace(dag_id="loop", run_id="r", task_id=operator.task_id, map_index=-1, xcom_push=push, id="ti")
         events = {outlet: SimpleNamespace(extra=None) for outlet in operator.outlets}
         self.events |= {outlet.uri: event for outlet, event in events.items()}
-        return {"ti": ti, "task": operator, "dag": SimpleNamespace(folder=str(self.folder)), "outlet_events": events}
+        return {
+            "ti": ti,
+            "task": operator,
+            "dag": SimpleNamespace(folder=str(self.folder)),
+            "dag_run": SimpleNamespace(run_after=datetime(2026, 3, 1, tzinfo=UTC)),
+            "outlet_events": events,
+        }
 
-    def train(self, content: bytes, *, signature: bool = True) -> TrainingResult:
+    def train(self, content: bytes, *, signature: bool = True, takes: str = "double", **known: Any) -> TrainingResult:
         """Log a run with a model directory, as a training task leaves it."""
         model = self.folder / "model"
         model.mkdir(exist_ok=True)
-        schema = """signature:
-  inputs: '[{"type": "double", "name": "x", "required": true}]'
-  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]'
+        schema = f"""signature:
+  inputs: '[{{"type": "{takes}", "name": "x", "required": true}}]'
+  outputs: '[{{"type": "tensor", "tensor-spec": {{"dtype": "int64", "shape": [-1]}}}}]'
 """
         (model / "MLmodel").write_text(
             "flavors: {python_function: {loader_module: x}}\nmodel_uuid: 1\nutc_time_created: '2026-01-01 00:00:00'\n"
@@ -81,7 +87,7 @@ class Loop:
         )
         logged = self.mlflow.log_model(run.run_id, model, name="model")
         self.mlflow.end_run(run.run_id, "FINISHED")
-        return TrainingResult(
+        result = TrainingResult(
             run_id=run.run_id,
             experiment_id=run.experiment_id,
             model_uri=logged.uri,
@@ -98,6 +104,7 @@ class Loop:
             work_key="0" * 32,
             job_seconds=1.0,
         )
+        return replace(result, **known)
 
     def register(self, training: TrainingResult, **arguments: Any) -> ModelVersion:
         operator = RegisterModelOperator(

@@ -98,3 +98,17 @@ def test_what_is_no_mapping_is_refused(value: object) -> None:
 def test_missing_key_is_named_with_what_was_given() -> None:
     with pytest.raises(InvalidInputError, match=r"Drawing lacks the key 'at'\. Given: name"):
         Drawing.from_dict({"name": "x"})
+
+
+def test_document_that_was_written_by_itself_may_be_put_into_another() -> None:
+    shapes = [{"kind": "round", **{k: v for k, v in Round(radius=1.0).to_dict().items() if k != "kind"}}]
+    assert "schema_version" in shapes[0]
+    read = Drawing.from_dict({"name": "a", "at": TIME.isoformat(), "shapes": shapes})
+    assert read.shapes == (Round(radius=1.0),)
+    with pytest.raises(InvalidInputError, match=r"shapes\[0\] \(round\) has schema_version 9, but .* reads 1"):
+        Drawing.from_dict({"name": "a", "at": TIME.isoformat(), "shapes": [{**shapes[0], "schema_version": 9}]})
+
+
+def test_time_that_is_none_is_an_error_that_says_what_a_time_is() -> None:
+    with pytest.raises(InvalidInputError, match=r"Drawing\.at must be an ISO 8601 time .* but is 'soon'"):
+        Drawing.from_dict({"name": "a", "at": "soon"})

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_mlops.engines.pyarrow import ColumnKind, column_kinds, read_groups, read_numbers
+from airflow_mlops.domain.dataset import ColumnKind
+from airflow_mlops.engines.pyarrow import column_kinds, read_groups, read_numbers
 from airflow_mlops.exceptions import EvaluationError, TooManyGroupsError
 
 
