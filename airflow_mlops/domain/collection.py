@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from airflow_mlops.domain.job import JobLimits
+from airflow_mlops.domain.progress import LogPosition
 from airflow_mlops.exceptions import JobOutOfDiskError
 
 LOG_LINE_CHARACTERS = 4096
@@ -21,15 +22,32 @@ class LogLines:
     Bytes that are not UTF-8 become ``�``. A carriage return ends a line too, or a progress bar would be one endless
     line; for the same reason long lines are cut into pieces. After so many characters, no more is passed on, but for
     the last lines when the end has come.
+
+    :param position: where another process has stopped.
     """
 
-    def __init__(self, log: Callable[[str], None]) -> None:
+    def __init__(self, log: Callable[[str], None], position: LogPosition | None = None) -> None:
+        position = position or LogPosition()
         self._log = log
-        self._left = LOG_CHARACTERS
-        self._time = ""
+        self._left = LOG_CHARACTERS if position.left is None else position.left
+        self._time = position.pending_time
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._rest = ""
         self._tail: collections.deque[str] = collections.deque(maxlen=LOG_TAIL_LINES)
+        self.feed(position.pending.encode("latin-1"))
+
+    def position(self, *, since: int, seen: int, is_whole: bool) -> LogPosition:
+        """Return where another process goes on, which has these places of Docker's log from the reader."""
+        undecoded, _ = self._decoder.getstate()
+        pending = self._rest.encode() + undecoded
+        return LogPosition(
+            since=since,
+            seen=seen,
+            left=self._left,
+            pending=pending.decode("latin-1"),
+            pending_time=self._time if pending else "",
+            is_whole=is_whole,
+        )
 
     @property
     def tail(self) -> list[str]:

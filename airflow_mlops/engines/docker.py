@@ -40,8 +40,9 @@ from airflow_mlops.domain.job import (
     read_reason,
 )
 from airflow_mlops.domain.polling import WallLimit, follow
+from airflow_mlops.domain.progress import JobProgress
 from airflow_mlops.engines.archive import CHUNK_BYTES, pack, pack_wiped, read_member, unpack
-from airflow_mlops.engines.docker_log import LogReader
+from airflow_mlops.engines.docker_log import LogReader, TimedLog
 from airflow_mlops.engines.docker_usage import UsageMeter, sample
 from airflow_mlops.exceptions import (
     DockerUnavailableError,
@@ -87,6 +88,7 @@ class DockerEngine:
     :param password: its password.
     :param grace_seconds: how long a job may take to stop, before it is killed.
     :param patience_seconds: how long the host may not answer while a job is followed, until that is an error.
+    :param job_id: act on this container alone, even if a later one has the same work key.
     """
 
     url: str | None = None
@@ -97,6 +99,7 @@ class DockerEngine:
     password: str | None = field(default=None, repr=False)
     grace_seconds: float = 30.0
     patience_seconds: float = 60.0
+    job_id: str | None = None
 
     def run(self, job: Job, output: Path, log: Callable[[str], None]) -> JobResult:
         """Run ``job``, or attach to its container, and collect ``model/`` and ``output/`` into ``output``.
@@ -128,22 +131,27 @@ class DockerEngine:
                 code_version=origin.revision,
             )
 
-    def follow(self, handle: JobHandle, limits: JobLimits, log: Callable[[str], None]) -> UsageMeter:
+    def follow(
+        self, handle: JobHandle, limits: JobLimits, log: Callable[[str], None], progress: JobProgress | None = None
+    ) -> UsageMeter:
         """Pass on the log until the job has ended, by itself or at its wall time limit, and measure what it uses.
 
         Of a job that has ended, the log is passed on whole, and nothing can be measured any more.
 
+        :param progress: where another process has stopped to follow it.
         :raises DockerUnavailableError: when the host has not answered for :attr:`patience_seconds`.
         """
-        lines = LogLines(log)
+        progress = progress or JobProgress()
+        lines = LogLines(log, progress.log)
         with self._client() as client:
             # Both times are the host's: its clock may differ from the worker's, and the job may run since long ago.
             begun = time.monotonic() - self._elapsed(client, handle)
             patience = _Patience(self.patience_seconds)
-            meter, ended = UsageMeter(handle.started_at), threading.Event()
+            meter, ended = UsageMeter(handle.started_at, progress.usage), threading.Event()
             arguments = (handle.job_id, meter, lambda: time.monotonic() - begun, ended)
             threading.Thread(target=self._sample, args=arguments, name="job-usage", daemon=True).start()
-            reader = LogReader(lines, lambda since, live: _open_log(client, handle.job_id, since, live=live))
+            timed = TimedLog(lines, progress.log)
+            reader = LogReader(timed, lambda since, live: _open_log(client, handle.job_id, since, live=live))
             try:
                 follow(
                     self.wall_limit(limits.wall_seconds),
@@ -197,78 +205,62 @@ class DockerEngine:
         """
         grace = self.grace_seconds if grace_seconds is None else grace_seconds
         with self._client() as client:
-            for container in _find(client, work_key):
+            for container in _find(client, work_key, self.job_id):
                 container.stop(timeout=math.ceil(grace))
 
     def keep(self, work_key: str) -> str:
         """Set the container of this key aside under another name, so that no retry finds it, and return that name."""
         with self._client() as client:
-            for container in _find(client, work_key):
+            for container in _find(client, work_key, self.job_id):
                 _wipe_secrets(container)
                 name = f"{container.name}-kept-{str(container.id)[:12]}"
                 container.rename(name)
                 return name
         return ""
 
-    def resume(self, handle: JobHandle, limits: JobLimits, output: Path, log: Callable[[str], None]) -> JobResult:
-        """Follow and collect a job that was submitted earlier, by this or another process, see :meth:`run`."""
-        return self.collect(handle, limits, output, self.follow(handle, limits, log))
+    def resume(
+        self,
+        handle: JobHandle,
+        limits: JobLimits,
+        output: Path,
+        log: Callable[[str], None],
+        progress: JobProgress | None = None,
+    ) -> JobResult:
+        """Follow and collect a job that was submitted earlier, by this or another process, see :meth:`run`.
 
-    def salvage(self, work_key: str, limits: JobLimits, folder: Path, *, with_log: bool = True) -> None:
+        :param progress: where another process has stopped to follow it.
+        """
+        return self.collect(handle, limits, output, self.follow(handle, limits, log, progress))
+
+    def has(self, work_key: str) -> bool:
+        """Whether there is a container of this key, running or not."""
+        with self._client() as client:
+            return bool(_find(client, work_key, self.job_id))
+
+    def salvage(self, work_key: str, limits: JobLimits, folder: Path) -> None:
         """Copy what a job has left into ``folder``: ``output/``, and the end of its log with times."""
         with self._client() as client:
-            for container in _find(client, work_key):
+            for container in _find(client, work_key, self.job_id):
                 folder.mkdir(parents=True, exist_ok=True)
-                if with_log:
-                    _save_log(container, folder / SALVAGED_LOG)
+                _save_log(container, folder / SALVAGED_LOG)
                 with contextlib.suppress(JobOutOfDiskError, JobOutputError):  # A part of it is better than nothing.
                     _fetch(container, RESULTS, folder, OutputBudget(limits))
-
-    def running(self) -> set[str]:
-        """Return the ids of all jobs of this package that run on the host, whoever started them."""
-        with self._client() as client:
-            found = client.api.containers(filters={"label": LABEL_WORK_KEY, "status": ["created", "running", "paused"]})
-            return {container["Id"] for container in found}
-
-    @contextlib.contextmanager
-    def ends(self, since: int) -> Iterator["CancellableStream[dict[str, Any]]"]:
-        """Give a stream of events, one for each job that ends on the host from ``since`` on, with its ``id``.
-
-        It is one connection, however many jobs run. Docker remembers the last thousand or so events.
-        """
-        with self._client() as client:
-            filters = {"type": "container", "event": ["die"], "label": LABEL_WORK_KEY}
-            stream = client.api.events(since=since, filters=filters, decode=True)
-            try:
-                yield stream
-            finally:
-                _release(stream)
-
-    def now(self) -> datetime:
-        """Return the time by the host's clock, which jobs' times are by."""
-        with self._client() as client:
-            return _time(client.info()["SystemTime"])
 
     def wall_limit(self, wall_seconds: float) -> WallLimit:
         """Return the decisions about a job's wall time, the same for each way of waiting."""
         return WallLimit(wall_seconds=wall_seconds, grace_seconds=self.grace_seconds)
 
-    def signal(self, job_id: str, name: str) -> None:
-        """Send a signal to a job. Does nothing when it has ended."""
-        with self._client() as client:
-            _signal(client, job_id, name)
-
     def read_metrics_file(self, work_key: str, *, longer_than: int, most: int) -> bytes:
         """Return the file as it is now, if it has more than ``longer_than`` bytes and at most ``most``."""
         with self._client() as client:
-            for container in _find(client, work_key):
+            for container in _find(client, work_key, self.job_id):
                 return _read_file(container, f"{BASE_DIR}/{METRIC_STEPS}", longer_than=longer_than, most=most)
         return b""
 
     def remove(self, work_key: str) -> None:
         """Remove the container of this key with its volume, running or not. Does nothing when there is none."""
         with self._client() as client:
-            for container in _find(client, work_key):
+            for container in _find(client, work_key, self.job_id):
                 _remove(container)
 
     def check(self) -> str:
@@ -300,7 +292,7 @@ class DockerEngine:
         try died before it had all its inputs.
         """
         found = None
-        for container in _find(client, job.work_key):
+        for container in _find(client, job.work_key, self.job_id):
             is_useful = container.attrs["State"]["Running"] or (
                 container.status == "exited"
                 and _end(container, self.wall_limit(job.limits.wall_seconds), "") is not JobState.STOPPED
@@ -471,11 +463,11 @@ def _name(work_key: str) -> str:
     return f"airflow-mlops-{work_key}"
 
 
-def _find(client: "DockerClient", work_key: str) -> list["Container"]:
+def _find(client: "DockerClient", work_key: str, job_id: str | None) -> list["Container"]:
     """Return the container of this key. Those that were set aside have the label, but another name."""
     filters: dict[str, str | list[str] | bool] = {"label": f"{LABEL_WORK_KEY}={work_key}"}
     found = client.containers.list(all=True, filters=filters, ignore_removed=True)
-    return [container for container in found if container.name == _name(work_key)]
+    return [container for container in found if container.name == _name(work_key) and job_id in {None, container.id}]
 
 
 def _sweep(client: "DockerClient") -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow_mlops.domain.job import ResourceUsage
 from airflow_mlops.domain.polling import sampling_seconds
+from airflow_mlops.domain.progress import UsageSample
 
 _FAILURES = 3
 
@@ -22,51 +23,53 @@ class UsageMeter:
     """Adds up the figures of one container. Give it each answer of ``GET /containers/<id>/stats``.
 
     :param started_at: when the container started, by its host's clock.
+    :param last: what another process has measured before.
     """
 
-    def __init__(self, started_at: datetime) -> None:
+    def __init__(self, started_at: datetime, last: UsageSample | None = None) -> None:
         self._started_at = started_at
-        self._read_at: datetime | None = None
-        self._cpu_nanoseconds = 0
-        self._peak_bytes = 0
-        self._high_bytes = 0
-        self._read_bytes: int | None = None
-        self._written_bytes: int | None = None
+        self.last = last
+        """What is known so far, which another process can go on with."""
 
     def add(self, stats: Mapping[str, Any]) -> None:
         """Take one answer. Docker's answer for a container that has just ended is empty, and changes nothing."""
         memory = stats.get("memory_stats") or {}
         if "usage" not in memory:
             return
-        self._read_at = datetime.fromisoformat(stats["read"])
-        self._cpu_nanoseconds = max(self._cpu_nanoseconds, int(stats["cpu_stats"]["cpu_usage"]["total_usage"]))
+        last = self.last
+        used, high, highest = int(memory["usage"]), int(memory.get("max_usage", 0)), last.high_bytes if last else 0
         details = memory.get("stats") or {}
         # Files that were read a while ago stay in memory until it is needed, and count as used, in the kernel's eyes.
-        reclaimable = details.get("total_inactive_file", details.get("inactive_file", 0))  # cgroup v1, cgroup v2
+        reclaimable = int(details.get("total_inactive_file", details.get("inactive_file", 0)))  # cgroup v1, cgroup v2
         # The kernel's highest value counts them, too, so it tells a peak only where it has just risen.
-        high = int(memory.get("max_usage", 0))
-        reached = high if high > self._high_bytes else int(memory["usage"])
-        self._high_bytes = max(self._high_bytes, high)
-        self._peak_bytes = max(self._peak_bytes, max(reached, int(memory["usage"])) - int(reclaimable))
+        reached = high if high > highest else used
         # Some kernels do not count: then the list is empty.
-        if transfers := (stats.get("blkio_stats") or {}).get("io_service_bytes_recursive"):
-            self._read_bytes = _sum(transfers, "read")
-            self._written_bytes = _sum(transfers, "write")
+        transfers = (stats.get("blkio_stats") or {}).get("io_service_bytes_recursive")
+        self.last = UsageSample(
+            read_at=datetime.fromisoformat(stats["read"]),
+            cpu_nanoseconds=max(
+                last.cpu_nanoseconds if last else 0, int(stats["cpu_stats"]["cpu_usage"]["total_usage"])
+            ),
+            peak_bytes=max(last.peak_bytes if last else 0, max(reached, used) - reclaimable),
+            high_bytes=max(highest, high),
+            read_bytes=_sum(transfers, "read") if transfers else (last.read_bytes if last else None),
+            written_bytes=_sum(transfers, "write") if transfers else (last.written_bytes if last else None),
+        )
 
     def usage(self, *, waiting_seconds: float, finished_at: datetime) -> ResourceUsage:
         """Return what is known of a container that has ended at this time of its host's clock."""
-        if self._read_at is None:
+        if self.last is None:
             return ResourceUsage(
                 waiting_seconds=waiting_seconds,
                 unsampled_seconds=max(0.0, (finished_at - self._started_at).total_seconds()),
             )
         return ResourceUsage(
             waiting_seconds=waiting_seconds,
-            cpu_seconds=self._cpu_nanoseconds / 1e9,
-            peak_memory_bytes=self._peak_bytes,
-            read_bytes=self._read_bytes,
-            written_bytes=self._written_bytes,
-            unsampled_seconds=max(0.0, (finished_at - self._read_at).total_seconds()),
+            cpu_seconds=self.last.cpu_nanoseconds / 1e9,
+            peak_memory_bytes=self.last.peak_bytes,
+            read_bytes=self.last.read_bytes,
+            written_bytes=self.last.written_bytes,
+            unsampled_seconds=max(0.0, (finished_at - self.last.read_at).total_seconds()),
         )
 
 

@@ -8,15 +8,14 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from airflow_mlops.domain.job import JobEngine, parse_metric_steps
+from airflow_mlops.domain.job import JobEngine
 from airflow_mlops.domain.polling import sampling_seconds
+from airflow_mlops.domain.progress import METRICS_BYTES, METRICS_SECONDS, MetricTail
 from airflow_mlops.exceptions import JobOutputError, MlopsError
 
 if TYPE_CHECKING:
     from airflow_mlops.engines.mlflow import MlflowEngine
 
-_SHORTEST_SECONDS = 2.0
-_MOST_BYTES = 4 * 2**20  # Longer files are read when the job has ended, instead of again and again.
 _END_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ class LiveMetrics:
     def __init__(self, engine: JobEngine, work_key: str, mlflow: MlflowEngine, run_id: str) -> None:
         self._engine, self._work_key = engine, work_key
         self._mlflow, self._run_id = mlflow, run_id
-        self._shown = 0
+        self._tail = MetricTail()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._show, name="job-metrics", daemon=True)
 
@@ -47,7 +46,7 @@ class LiveMetrics:
 
     def _show(self) -> None:
         begun = time.monotonic()
-        while not self._ended.wait(max(_SHORTEST_SECONDS, sampling_seconds(time.monotonic() - begun))):
+        while not self._ended.wait(max(METRICS_SECONDS, sampling_seconds(time.monotonic() - begun))):
             try:
                 self.show()
             except JobOutputError as error:
@@ -64,9 +63,6 @@ class LiveMetrics:
 
         :raises JobOutputError: when a line cannot be read.
         """
-        content = self._engine.read_metrics_file(self._work_key, longer_than=self._shown, most=_MOST_BYTES)
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) > self._shown:
-            lines = whole[self._shown :].decode(errors="replace").splitlines()
-            self._mlflow.log_metrics(self._run_id, {}, list(parse_metric_steps(lines)))
-            self._shown = len(whole)
+        content = self._engine.read_metrics_file(self._work_key, longer_than=self._tail.length, most=METRICS_BYTES)
+        if steps := self._tail.take(content):
+            self._mlflow.log_metrics(self._run_id, {}, steps)

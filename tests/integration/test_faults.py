@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +17,11 @@ import pytest
 from airflow_mlops.domain.job import LABEL_WORK_KEY
 from airflow_mlops.domain.registry import TAG_FAILURE
 from airflow_mlops.domain.training import TrainingResult
+from airflow_mlops.engines.docker_asyncio import AsyncDocker
+from airflow_mlops.engines.docker_watch import HostWatch
 from airflow_mlops.exceptions import DockerUnavailableError, JobStoppedError, JobTimeoutError
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
-from airflow_mlops.triggers.docker import DockerJobTrigger, HostWatch
+from airflow_mlops.triggers.docker import DockerJobTrigger
 
 from .faults import KILL_POINTS, Try
 
@@ -95,7 +98,8 @@ class Work:
         (run,) = self.runs()
         assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
         for name in run.data.metrics:
-            assert len(self.mlflow.get_metric_history(run.info.run_id, name)) == 1, name
+            steps = [point.step for point in self.mlflow.get_metric_history(run.info.run_id, name)]
+            assert len(steps) == len(set(steps)), name
         assert run.data.metrics["auc"] == result.metrics["auc"]
         (model,) = self.mlflow.search_logged_models([run.info.experiment_id])
         assert (model.model_id, str(model.status)) == (result.model_id, "READY")
@@ -153,6 +157,18 @@ def make_work(
         for container in work.containers():
             container.remove(force=True, v=True)
     client.close()
+
+
+SAYING = """
+    cd $SAGEMAKER_BASE_DIR
+    for i in 1 2 3 4 5 6 7 8; do
+        echo "line $i"
+        echo "{\\"step\\": $i, \\"loss\\": 0.$i}" >> output/data/metrics.jsonl
+        sleep 0.7
+    done
+    echo '{"auc": 0.7}' > output/data/metrics.json
+    echo > model/MLmodel
+"""
 
 
 def complete(attempt: Try, *, deferrable: bool) -> Any:
@@ -271,16 +287,14 @@ def test_a_restart_of_the_triggerer_stops_nothing(make_work: Callable[..., Work]
 def test_many_jobs_share_one_connection_to_their_host(
     make_work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_mlops.engines.docker import DockerEngine
+    streams: list[dt.datetime] = []
+    ends = AsyncDocker.ends
 
-    streams: list[int] = []
-    ends = DockerEngine.ends
-
-    def counted(self: DockerEngine, since: int) -> Any:
+    def counted(self: AsyncDocker, since: dt.datetime) -> Any:
         streams.append(since)
         return ends(self, since)
 
-    monkeypatch.setattr(DockerEngine, "ends", counted)
+    monkeypatch.setattr(AsyncDocker, "ends", counted)
     work = make_work("sleep 3", deferrable=True)
     trigger = work.attempt().defer().trigger
     assert isinstance(trigger, DockerJobTrigger)
@@ -288,7 +302,7 @@ def test_many_jobs_share_one_connection_to_their_host(
     async def wait() -> list[dict[str, Any]]:
         return await asyncio.gather(*(first_event(DockerJobTrigger(**trigger.serialize()[1])) for _ in range(20)))
 
-    assert asyncio.run(wait()) == [{"error": None}] * 20
+    assert [event["error"] for event in asyncio.run(wait())] == [None] * 20
     assert len(streams) == 1
     assert not HostWatch._watches
 
@@ -296,15 +310,13 @@ def test_many_jobs_share_one_connection_to_their_host(
 def test_the_end_of_a_job_is_seen_when_the_connection_was_lost(
     make_work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_mlops.engines.docker import DockerEngine
-
-    def broken(self: DockerEngine, since: int) -> Any:
+    def broken(self: AsyncDocker, since: dt.datetime) -> Any:
         msg = "it does not answer"
         raise DockerUnavailableError(msg)
 
-    monkeypatch.setattr(DockerEngine, "ends", broken)
+    monkeypatch.setattr(AsyncDocker, "ends", broken)
     work = make_work("sleep 3", deferrable=True)
-    assert asyncio.run(first_event(work.attempt().defer().trigger)) == {"error": None}
+    assert asyncio.run(first_event(work.attempt().defer().trigger))["error"] is None
 
 
 def test_a_host_that_is_lost_is_told_and_the_retry_goes_on(
@@ -315,7 +327,7 @@ def test_a_host_that_is_lost_is_told_and_the_retry_goes_on(
     work = make_work(GOOD, deferrable=True)
     trigger = work.attempt().defer().trigger
 
-    def lost(self: DockerEngine) -> Any:
+    async def lost(self: AsyncDocker) -> Any:
         msg = "The Docker host does not answer"
         raise DockerUnavailableError(msg)
 
@@ -323,13 +335,82 @@ def test_a_host_that_is_lost_is_told_and_the_retry_goes_on(
         return DockerEngine(patience_seconds=1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(DockerEngine, "now", lost)
+        patch.setattr(AsyncDocker, "now", lost)
         patch.setattr("airflow_mlops.hooks.docker.DockerHostHook.aengine", impatient)
         event = asyncio.run(first_event(trigger))
     with pytest.raises(DockerUnavailableError, match="does not answer"):
         work.attempt().resume(event)
     retry = work.attempt(try_number=2)
     work.assert_done_once(retry.resume(asyncio.run(first_event(retry.defer().trigger))))
+
+
+@pytest.fixture
+def printed(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
+    """Return what the job has printed into the log so far, which is Airflow's standard output here."""
+    output: list[str] = []
+
+    def lines() -> list[str]:
+        output.append(capfd.readouterr().out)
+        return re.findall(r"Z (line \d+)", "".join(output))
+
+    return lines
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_log_metrics_and_usage_are_those_of_the_job_in_both_modes(
+    make_work: Callable[..., Work], printed: Callable[[], list[str]], deferrable: bool
+) -> None:
+    work = make_work(SAYING, deferrable=deferrable)
+    answer = TrainingResult.from_dict(complete(work.attempt(), deferrable=deferrable))
+    assert printed() == [f"line {i}" for i in range(1, 9)]
+    assert answer.usage is not None
+    assert answer.usage.cpu_seconds
+    assert answer.usage.peak_memory_bytes
+    assert answer.usage.unsampled_seconds < answer.job_seconds
+    (run,) = work.runs()
+    assert run.data.metrics["system/cpu_seconds"] == answer.usage.cpu_seconds
+    history = work.mlflow.get_metric_history(run.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(i, i / 10) for i in range(1, 9)]
+
+
+def test_log_and_metrics_come_while_a_freed_job_runs(
+    make_work: Callable[..., Work], printed: Callable[[], list[str]]
+) -> None:
+    work = make_work(SAYING.replace("sleep 0.7", "sleep 3"), deferrable=True)
+    trigger = work.attempt().defer().trigger
+    assert isinstance(trigger, DockerJobTrigger)
+
+    async def watch() -> dict[str, Any]:
+        waiting = asyncio.create_task(first_event(trigger))
+        while not (printed() and work.runs()[0].data.metrics.get("loss")):
+            assert not waiting.done()
+            await asyncio.sleep(0.2)
+        return await waiting
+
+    asyncio.run(watch())
+
+
+def test_a_new_triggerer_goes_on_and_the_worker_prints_only_what_is_missing(
+    make_work: Callable[..., Work], printed: Callable[[], list[str]]
+) -> None:
+    """The log is whole in the new triggerer's file and the worker's together, which is what is left of a dead one."""
+    work = make_work(SAYING, deferrable=True)
+    trigger = work.attempt().defer().trigger
+    assert isinstance(trigger, DockerJobTrigger)
+
+    async def interrupted() -> None:
+        waiting = asyncio.create_task(first_event(trigger))
+        while len(printed()) < 2:  # noqa: ASYNC110 - a log has no event
+            await asyncio.sleep(0.05)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(interrupted())
+    before = len(printed())
+    answer = work.attempt().resume(asyncio.run(first_event(trigger)))
+    assert printed()[before:] == [f"line {i}" for i in range(1, 9)]
+    work.assert_done_once(answer)
 
 
 # Stop means stop -----------------------------------------------------------------------------------------------------

@@ -61,7 +61,9 @@ def test_a_reader_connects_again_until_the_container_has_ended() -> None:
         def close(self) -> None:
             pass
 
-    reader = LogReader(LogLines(lines.append), lambda start, live: Stream(since(frames, start)[: 1 if live else None]))
+    reader = LogReader(
+        TimedLog(LogLines(lines.append)), lambda start, live: Stream(since(frames, start)[: 1 if live else None])
+    )
     reader.finish(5)
     assert [line.split()[-1] for line in lines][:2] == ["one", "two"]
 

@@ -1,9 +1,8 @@
-"""Train a model in a container or a process by the job contract, and log what it did to MLflow."""
+"""What every training does: run the job contract's ``train`` command, record it as an MLflow run, and judge its end."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 import threading
 from abc import abstractmethod
@@ -13,16 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import Context
-from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
 
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.job import (
     MLMODEL,
     MODEL,
-    SALVAGED_LOG,
     TRAIN_CHANNEL,
-    Gpus,
     Job,
     JobCommand,
     JobEngine,
@@ -32,7 +28,6 @@ from airflow_mlops.domain.job import (
     JobState,
     read_metric_steps,
     read_metrics,
-    require_digest,
     require_success,
 )
 from airflow_mlops.domain.registry import (
@@ -51,13 +46,11 @@ from airflow_mlops.domain.registry import (
 from airflow_mlops.domain.secrets import hidden_texts, redact
 from airflow_mlops.domain.training import Backend, RunRef, TrainingResult
 from airflow_mlops.exceptions import (
-    DockerUnavailableError,
     JobOutputError,
     JobStoppedError,
     MlopsError,
     TransientError,
 )
-from airflow_mlops.hooks.docker import DockerHostHook
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.links.mlflow import MlflowRunLink
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
@@ -65,14 +58,13 @@ from airflow_mlops.operators.jobs import (
     job_hyperparameters,
     job_limits,
     local_channel,
-    local_program,
     without_secrets,
 )
 from airflow_mlops.operators.live_metrics import LiveMetrics
 from airflow_mlops.operators.memory import TrainingMemory
+from airflow_mlops.salvage import keep_remains
 
 if TYPE_CHECKING:
-    from airflow_mlops.engines.docker import DockerEngine
     from airflow_mlops.engines.mlflow import MlflowEngine
 
 _TAG_CHARACTERS = 5000  # MLflow's limit of a tag's value
@@ -146,7 +138,7 @@ class TrainModelOperator(MlopsOperator):
         self.code_version = code_version
         self.run_name = run_name
         self.mlflow_conn_id = mlflow_conn_id
-        self._started: tuple[JobEngine, str] | None = None
+        self._started: tuple[JobEngine, Job] | None = None
         self._run: tuple[MlflowEngine, str] | None = None
 
     @abstractmethod
@@ -235,7 +227,7 @@ class TrainModelOperator(MlopsOperator):
     def submit(self, job: Job, engine: JobEngine) -> JobHandle | None:
         """Start the job without waiting for it, where that is asked for and possible; else return nothing."""
         self.log.info("The train job runs %s, its work key is %s.", job.place, job.work_key)
-        self._started = (engine, job.work_key)
+        self._started = (engine, job)
         return None
 
     def wait_deferred(self, job: Job, run: RunRef, handle: JobHandle) -> NoReturn:
@@ -320,18 +312,20 @@ class TrainModelOperator(MlopsOperator):
     def on_kill(self) -> None:
         """Stop the job. What waits for it then sees that it was stopped, keeps what it left, and ends the MLflow run.
 
-        Airflow kills the worker's process a few seconds later. A job that takes longer to stop is stopped by its host,
-        and its run has ended by then.
+        Airflow kills the worker's process 5 seconds later. For a job that needs longer there is :meth:`abandon`.
         """
-        threads = []
+        work = [self.abandon]
         if self._started is not None:
-            engine, work_key = self._started
-            threads.append(threading.Thread(target=engine.stop, args=(work_key,), daemon=True))
+            engine, job = self._started
+            work.append(lambda: engine.stop(job.work_key))
+        for each in work:  # This runs in a signal handler: what it interrupts may hold a lock.
+            threading.Thread(target=each, daemon=True).start()
+
+    def abandon(self) -> None:
+        """Do what must be done now, if the worker's process has no time to do it when the job has ended."""
         if self._run is not None:
             mlflow, run_id = self._run
-            threads.append(threading.Thread(target=mlflow.end_run, args=(run_id, "KILLED"), daemon=True))
-        for thread in threads:  # This runs in a signal handler: what it interrupts may hold a lock.
-            thread.start()
+            mlflow.end_run(run_id, "KILLED")
 
     def _earlier_run(self, mlflow: MlflowEngine, context: Context) -> RunRef | None:
         """Return the run of an earlier try, if it can go on. The job of a process does not outlive its worker."""
@@ -351,10 +345,10 @@ class TrainModelOperator(MlopsOperator):
         if state is None:
             return
         job, run = self.job(snapshot, Path(), context), RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
+        if state.result is None:
+            engine.stop(job.work_key)
+            self._keep(run, job, engine, mlflow)
         if mlflow.is_running(run.run_id):
-            with tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder:
-                engine.stop(job.work_key)
-                self._keep(run, job, engine, mlflow, Path(folder))
             mlflow.set_tags(run.run_id, {TAG_FAILURE: "The task was cleared"})
             mlflow.end_run(run.run_id, "KILLED")
         engine.remove(job.work_key)
@@ -383,23 +377,21 @@ class TrainModelOperator(MlopsOperator):
                     raise
                 with self._tolerated("The job could not be stopped, or what it left not be kept"):
                     engine.stop(job.work_key)
-                    self._keep(run, job, engine, mlflow, Path(folder))
+                    self._keep(run, job, engine, mlflow)
                 with self._tolerated("The MLflow run could not be ended"):
                     mlflow.set_tags(run.run_id, {TAG_FAILURE: f"{type(error).__name__}: {error}"[:_TAG_CHARACTERS]})
                     mlflow.end_run(run.run_id, "KILLED" if is_stopped else "FAILED")
                 with self._tolerated("The job could not be removed"):
                     self._remove(job, engine)
                 memory.forget()
+                self._started = self._run = None
                 raise
 
-    def _keep(self, run: RunRef, job: Job, engine: JobEngine, mlflow: MlflowEngine, folder: Path) -> None:
-        """Keep the log and the results of a job that did not succeed as artifacts of its run, below ``job/``."""
-        engine.salvage(job.work_key, job.limits, folder)
-        shutil.rmtree(folder / MODEL, ignore_errors=True)
-        log, hidden = folder / SALVAGED_LOG, hidden_texts(job.secrets)
-        if log.is_file() and hidden:
-            log.write_text(redact(log.read_text(errors="replace"), hidden))
-        mlflow.log_files(run.run_id, folder, "job")
+    @staticmethod
+    def _keep(run: RunRef, job: Job, engine: JobEngine, mlflow: MlflowEngine) -> None:
+        """Keep what a job left that did not succeed."""
+        hidden = hidden_texts(job.secrets)
+        keep_remains(job.work_key, job.limits, engine, mlflow, run_id=run.run_id, hidden=hidden)
 
     def _remove(self, job: Job, engine: JobEngine) -> None:
         """Remove a failed job, or keep it for inspection."""
@@ -416,147 +408,3 @@ class TrainModelOperator(MlopsOperator):
     def _code_version(self, result: JobResult, context: Context) -> str | None:
         bundle = getattr(context["ti"], "bundle_instance", None)  # The type of ``ti`` does not declare it.
         return self.code_version or result.code_version or getattr(bundle, "version", None)
-
-
-class DockerTrainingOperator(TrainModelOperator):
-    """Train in a container of a Docker host: no network unless asked for, read-only, not as root, with hard limits.
-
-    Further parameters: see :class:`TrainModelOperator`.
-
-    :param image: image that fulfils the job contract; pulled if the host does not have it (templated).
-    :param program: program and arguments before ``train``, in place of the image's entrypoint.
-    :param network: Docker network to join; none at all by default.
-    :param gpus: how many GPUs, ``"all"``, or a list of their ids on the host; none by default.
-    :param require_digest: refuse an image that is named by a tag, which may be another one tomorrow.
-    :param docker_conn_id: connection of the Docker host; ``None`` is the worker's own engine.
-    :param deferrable: free the worker while the job runs; a triggerer then waits for it, and the log comes when it has
-        ended. Default is ``[operators] default_deferrable``.
-    :param keep_on_failure: keep the container of a job that did not succeed, under another name. The task's log says
-        how to remove it.
-
-    :raises ImageNotFoundError: when the image is neither on the host nor to be pulled.
-    :raises DockerUnavailableError: when the host does not answer.
-    """
-
-    template_fields: Sequence[str] = (*TrainModelOperator.template_fields, "image")
-
-    backend = Backend.DOCKER
-    is_job_safe = True
-
-    def __init__(
-        self,
-        *,
-        image: str,
-        program: Sequence[str] = (),
-        network: str | None = None,
-        gpus: Gpus = 0,
-        require_digest: bool = False,
-        docker_conn_id: str | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        keep_on_failure: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.image = image
-        self.program = program
-        self.network = network
-        self.gpus = gpus
-        self.require_digest = require_digest
-        self.docker_conn_id = docker_conn_id
-        self.deferrable = deferrable
-        self.keep_on_failure = keep_on_failure
-        self._handle: JobHandle | None = None
-
-    def engine(self) -> DockerEngine:
-        """Return the engine of the Docker host."""
-        return DockerHostHook(self.docker_conn_id).engine()
-
-    def job(self, snapshot: Snapshot, channel: Path, context: Context) -> Job:
-        """Return the job in its image."""
-        if self.require_digest:
-            require_digest(self.image)
-        job = super().job(snapshot, channel, context)
-        gpus = tuple(self.gpus) if isinstance(self.gpus, list) else self.gpus
-        return replace(job, image=self.image, program=tuple(self.program), network=self.network, gpus=gpus)
-
-    def submit(self, job: Job, engine: JobEngine) -> JobHandle | None:
-        """Submit the job, if the worker is not to wait for it."""
-        super().submit(job, engine)
-        return self.engine().submit(job) if self.deferrable else None
-
-    def wait_deferred(self, job: Job, run: RunRef, handle: JobHandle) -> NoReturn:
-        """Let a triggerer wait for the job."""
-        from airflow_mlops.triggers.docker import DockerJobTrigger
-
-        trigger = DockerJobTrigger(
-            handle=handle.to_dict(),
-            limits=job.limits.to_dict(),
-            run_id=run.run_id,
-            docker_conn_id=self.docker_conn_id,
-            mlflow_conn_id=self.mlflow_conn_id,
-            keep_on_failure=self.keep_on_failure,
-            keep_log=not job.secrets,
-        )
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=self.execution_timeout)
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on when the job has ended. When the trigger has timed out or failed, end the training as it is."""
-        snapshot, engine = Snapshot.from_dict(self.dataset), self.engine()
-        mlflow, memory = MlflowHook(self.mlflow_conn_id).engine(), TrainingMemory(context)
-        state = memory.recall()
-        if state is None or state.handle is None:
-            msg = "What this task wrote down of its job is gone. A retry finds the job by its label."
-            raise TransientError(msg)
-        job = self.job(snapshot, Path(), context)  # Its inputs are in its container.
-        run = RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
-        self._started, self._run, self._handle = (engine, job.work_key), (mlflow, run.run_id), state.handle
-        with self._ended(run, job, engine, mlflow, memory) as output:
-            event = super().resume_execution(next_method, next_kwargs, context)
-            if event["error"]:
-                raise DockerUnavailableError(event["error"])
-            return self.complete(
-                job, snapshot=snapshot, run=run, engine=engine, mlflow=mlflow, context=context, output=output
-            )
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's
-        """Return the trigger's event to :meth:`resume_execution`, which also hears of a trigger without one."""
-        return event
-
-    def run_job(self, job: Job, engine: JobEngine, output: Path, log: Callable[[str], None]) -> JobResult:
-        """Run the job to its end, or collect the one that was waited for."""
-        if self._handle is None:
-            return engine.run(job, output, log)
-        return self.engine().resume(self._handle, job.limits, output, log)
-
-    def _remove(self, job: Job, engine: JobEngine) -> None:
-        if not self.keep_on_failure:
-            engine.remove(job.work_key)
-        elif name := engine.keep(job.work_key):
-            self.log.info("The container is kept as %s. When you have seen it: docker rm --volumes %s", name, name)
-
-
-class ProcessTrainingOperator(TrainModelOperator):
-    """Train in a child process of the worker, where there is no Docker engine.
-
-    The process runs over a copy of its inputs, without the worker's environment, and dies with the task. Memory is
-    limited for each of its processes. Further parameters: see :class:`TrainModelOperator`.
-
-    :param program: program and arguments before ``train``, such as ``("python", "trainer/train.py")``. ``python`` is
-        the worker's own interpreter; paths are relative to the Dag's file.
-    """
-
-    backend = Backend.PROCESS
-
-    def __init__(self, *, program: Sequence[str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.program = program
-
-    def engine(self) -> JobEngine:
-        """Return the engine of this machine."""
-        from airflow_mlops.engines import process
-
-        return process.ProcessEngine()
-
-    def job(self, snapshot: Snapshot, channel: Path, context: Context) -> Job:
-        """Return the job by its program."""
-        return replace(super().job(snapshot, channel, context), program=local_program(self.program, context))
