@@ -6,8 +6,8 @@ gives a task 5 seconds to end, and a job may need longer. It imports no Airflow.
 """
 
 import json
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -81,23 +81,28 @@ def keep_remains(
         mlflow.log_files(run_id, folder, "job")
 
 
-def begin_salvage(job: AbandonedJob, docker: "DockerEngine", mlflow: "MlflowEngine") -> "subprocess.Popen[bytes]":
+def begin_salvage(job: AbandonedJob, docker: "DockerEngine", mlflow: "MlflowEngine") -> None:
     """Start the process that ends the job when this one has gone. It is in a session of its own, to outlive that.
 
-    What it is told, secrets included, goes through a pipe, and is seen by no one else.
+    What it is told, secrets included, goes through a pipe, and is seen by no one else. The pipe stays open for as long
+    as this process lives.
     """
     told = {"job": job.to_dict(), "docker": asdict(docker), "mlflow": asdict(mlflow)}
-    process = subprocess.Popen(
+    reading, writing = os.pipe()
+    os.posix_spawn(
+        sys.executable,
         [sys.executable, "-m", "airflow_mlops.salvage"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,  # Airflow waits for whoever holds a task's output.
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, reading, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),  # Airflow waits for whoever holds a task's output.
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ],
+        setsid=True,
     )
-    assert process.stdin is not None  # noqa: S101 - it is a pipe
-    process.stdin.write(json.dumps(told).encode() + b"\n")
-    process.stdin.flush()
-    return process
+    os.close(reading)
+    with os.fdopen(writing, "wb", closefd=False) as pipe:
+        pipe.write(json.dumps(told).encode() + b"\n")
 
 
 def main() -> None:

@@ -289,24 +289,20 @@ def test_a_retry_records_the_job_that_an_earlier_try_could_not(
 @pytest.mark.parametrize("engine", ["process", pytest.param("docker", marks=pytest.mark.docker)])
 def test_a_killed_task_stops_its_job_and_ends_its_run(request: pytest.FixtureRequest, task: Task, engine: str) -> None:
     operator = request.getfixturevalue(engine)("echo begun; exec sleep 60")
-    plain = operator.engine()
+    run_job = operator.run_job
     killed: list[str] = []
 
-    class Engine:
-        """The real engine, and a user who kills the task when the job has begun."""
+    def run_and_kill(job: Any, engine: Any, output: Path, log: Callable[[str], None]) -> Any:
+        """Run it, with a user who kills the task when the job has begun."""
 
-        remove, stop, salvage = map(staticmethod, (plain.remove, plain.stop, plain.salvage))
+        def kill(line: str) -> None:
+            log(line)
+            killed.append(line)
+            operator.on_kill()
 
-        @staticmethod
-        def run(job: Any, output: Path, log: Callable[[str], None]) -> Any:
-            def kill(line: str) -> None:
-                log(line)
-                killed.append(line)
-                operator.on_kill()
+        return run_job(job, engine, output, kill)
 
-            return plain.run(job, output, kill)
-
-    operator.engine = Engine
+    operator.run_job = run_and_kill
     with pytest.raises(JobStoppedError):
         task.execute(operator)
     assert [line.split()[-1] for line in killed] == ["begun"]

@@ -124,9 +124,7 @@ class DeferrableTrainingOperator(TrainModelOperator):
             keep_container=self.keep_on_failure,
         )
         docker = self.engine()
-        self._salvage = begin_salvage(
-            abandoned, replace(docker, job_id=self._handle.job_id if self._handle else None), mlflow
-        )
+        begin_salvage(abandoned, replace(docker, job_id=self._handle.job_id if self._handle else None), mlflow)
 
     def _remove(self, job: Job, engine: JobEngine) -> None:
         if not self.keep_on_failure:
