@@ -9,6 +9,7 @@ from airflow_mlops.domain.drift import DataDrift
 from airflow_mlops.domain.evaluation_diagnostics import Diagnostics
 from airflow_mlops.domain.explanation import Explanation
 from airflow_mlops.domain.facts import Facts
+from airflow_mlops.domain.fairness import Fairness
 from airflow_mlops.domain.serialization import Document, digest_of
 from airflow_mlops.domain.serving import ServingFigures
 from airflow_mlops.domain.slices import Slices
@@ -154,6 +155,8 @@ class Evaluation(Document):
     """What is known of the models beside their predictions. Evidence of an earlier release has none."""
     drift: DataDrift | None = None
     """Production data against the training data, where the spec asks for it."""
+    fairness: Fairness | None = None
+    """How groups of people are treated; ``None`` when no column was called sensitive."""
 
     def find(self, metric: str) -> MetricComparison | None:
         """Return the comparison of one metric, or ``None`` when it was not computed."""

@@ -5,7 +5,9 @@ from html import escape
 
 from airflow_mlops.domain.evaluation import Estimate, Evaluation, MetricComparison
 from airflow_mlops.domain.evaluation_diagnostics import CalibrationBin, Confusion, Curve, Diagnostics
+from airflow_mlops.domain.fairness_html import fairness_section
 from airflow_mlops.domain.html import html_page, html_table
+from airflow_mlops.domain.slices_html import slices_section
 from airflow_mlops.domain.svg import Axis, Line, line_chart
 
 
@@ -21,6 +23,8 @@ def render(evaluation: Evaluation, digest: str) -> str:
         _facts(evaluation, digest),
         _metrics(evaluation),
         _notes(evaluation),
+        slices_section(evaluation.slices),
+        fairness_section(evaluation.fairness),
         _plots(evaluation),
         _confusions(evaluation),
     ]

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from airflow_mlops.domain.drift import DriftSpec
 from airflow_mlops.domain.explanation import ExplanationSpec
+from airflow_mlops.domain.fairness import FairnessSpec
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.domain.serving import ServingSpec
 from airflow_mlops.domain.slices import SliceSpec
@@ -26,6 +27,8 @@ class EvaluationSpec(Document):
     """Compare the candidate's training data with recent production data. ``{}`` takes the holdout for that."""
     as_of: datetime | None = None
     """The moment at which the age of the candidate is measured; ``None`` is when the Dag run was due."""
+    sensitive: FairnessSpec | None = None
+    """By which columns to measure fairness. ``None`` measures none: nobody but the author knows which are sensitive."""
 
     @classmethod
     def read(cls, given: "EvaluationSpec | Mapping[str, Any] | None") -> Self:

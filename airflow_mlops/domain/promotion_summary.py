@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from airflow_mlops.domain.evaluation import Estimate, Evaluation
+from airflow_mlops.domain.fairness import Disparity, Fairness
 from airflow_mlops.domain.promotion import GateMode, GateVerdict, PromotionDecision
 from airflow_mlops.domain.registry import (
     TAG_CODE_VERSION,
@@ -12,9 +13,14 @@ from airflow_mlops.domain.registry import (
     TAG_SUITE_DIGEST,
     ModelVersion,
 )
+from airflow_mlops.domain.slices import Against, Slices
 
 _SHORT = 12
 """Characters of a digest that people compare."""
+_SLICES = 3
+"""How many of the worst slices a reviewer sees here; the report has more."""
+_FAIRNESS = ("demographic_parity_difference", "equalized_odds_difference", "mae_difference", "accuracy_difference")
+"""Which of the measures a reviewer sees here, where the task has them."""
 
 
 def approval_summary(
@@ -29,6 +35,8 @@ def approval_summary(
         ),
         _gates(decision),
         _metrics(evaluation),
+        _slices(evaluation.slices),
+        _fairness(evaluation.fairness),
         _provenance(decision, evaluation, candidate),
         " · ".join(f"[{name}]({url})" for name, url in links.items() if url),
     ]
@@ -59,6 +67,41 @@ def _metrics(evaluation: Evaluation) -> str:
     title = f"### Metrics, with {evaluation.confidence_level:.0%} intervals"
     notes = [f"\n{note}" for note in evaluation.notes]
     return "\n".join([title, "", f"| {' | '.join(header)} |", "|---" * len(header) + "|", *rows, *notes])
+
+
+def _slices(slices: Slices | None) -> str:
+    """Return the slices that are surely worse, a few of them."""
+    if slices is None or not slices.judged:
+        return ""
+    than = "the champion" if slices.against is Against.CHAMPION else "all other rows"
+    found = [item for item in slices.worst if item.is_worse(slices.significance)][:_SLICES]
+    title = f"### Slices, {slices.judged:,} searched"
+    if not found:
+        return f"{title}\n\nNone is significantly worse than {than} ({slices.test}, corrected for all)."
+    rows = [
+        f"| {_cell(item.name)} | {item.rows:,} | {item.loss:.4f} | {item.baseline or 0:.4f} "
+        f"| {item.difference or 0:+.4f} | {item.adjusted_p or 0:.2g} |"
+        for item in found
+    ]
+    header = f"| Slice | Rows | {slices.loss.value} ↓ | Of {than} | Difference | p |"
+    more = f"\n{slices.worse:,} are significantly worse ({slices.test}, corrected for all)."
+    return "\n".join([title, "", header, "|---|---|---|---|---|---|", *rows, more])
+
+
+def _fairness(fairness: Fairness | None) -> str:
+    """Return the two measures that reviewers ask for first, of each sensitive column."""
+    rows = [
+        f"| {_cell(column.column)} | {item.metric} | {_distance(item.candidate)} | {_distance(item.champion)} |"
+        for column in (fairness.columns if fairness else ())
+        for item in [item for item in column.disparities if item.metric in _FAIRNESS][:2]
+    ]
+    if not rows:
+        return ""
+    return "\n".join(["### Fairness", "", "| By | Measure | Candidate | Champion |", "|---|---|---|---|", *rows])
+
+
+def _distance(disparity: Disparity | None) -> str:
+    return f"{disparity.value:.4f}" if disparity else "not judged"
 
 
 def _provenance(decision: PromotionDecision, evaluation: Evaluation, candidate: ModelVersion) -> str:

@@ -26,7 +26,7 @@ from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.storage import artifact_store
 from airflow_mlops.links.mlflow import ModelVersionLink, ReportLink
 from airflow_mlops.operators.facts import gather_drift, gather_facts
-from airflow_mlops.operators.groups import measure_slices
+from airflow_mlops.operators.groups import measure_fairness, measure_slices
 from airflow_mlops.operators.jobs import job_limits, local_channel
 from airflow_mlops.operators.measured import explanation, serving_figures
 from airflow_mlops.operators.scoring import Bench, ScoredHoldout, ScoringOperator
@@ -162,6 +162,7 @@ class EvaluateModelOperator(ScoringOperator):
             explanation=explanation(scored) if spec.explain else None,
             facts=facts,
             drift=gather_drift(scored, spec.production, facts.signature, self.target),
+            fairness=measure_fairness(scored, spec.sensitive, self.task),
         )
 
     def questions(self, role: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from airflow_mlops.domain.dataset import ColumnKind
 from airflow_mlops.domain.evaluation import LearningTask
+from airflow_mlops.domain.fairness import Fairness, FairnessColumn, FairnessSpec
 from airflow_mlops.domain.slices import MISSING, Slices, SliceSpec
 from airflow_mlops.exceptions import EvaluationError, TooManyGroupsError
 
@@ -42,6 +43,43 @@ def measure_slices(
     )
 
 
+def measure_fairness(scored: ScoredHoldout, spec: FairnessSpec | None, task: LearningTask) -> Fairness | None:
+    """Measure the rates of the groups of each sensitive column; ``None`` when ``spec`` is.
+
+    :raises EvaluationError: when the holdout has no such column.
+    """
+    if spec is None:
+        return None
+    columns = tuple(_fairness_by(column, scored, spec, task) for column in spec.columns)
+    return Fairness(min_rows=spec.min_rows, columns=columns)
+
+
+def _fairness_by(column: str, scored: ScoredHoldout, spec: FairnessSpec, task: LearningTask) -> FairnessColumn:
+    from airflow_mlops.engines.numpy import rates_by_group
+    from airflow_mlops.engines.pyarrow import column_kinds
+
+    kinds = column_kinds(scored.files[0])
+    require_columns([column], kinds, "Fairness is")
+    groups = group_rows(scored.files, column, kinds[column], bins=spec.bins, keep=None, named=True)
+    if len(groups.labels) > spec.max_groups:
+        reason = (
+            f"{column} has {len(groups.labels):,} values, more than max_groups ({spec.max_groups:,}), so fairness is "
+            f"not measured by it: they are no groups of people. Put them into groups in the dataset."
+        )
+        return FairnessColumn.of(column, (), spec.min_rows, (reason,))
+    champion = scored.champion.predictions if scored.champion else None
+    found = rates_by_group(task, scored.truth, scored.candidate.predictions, champion, groups)
+    notes = [groups.note] if groups.note else []
+    notes += [
+        f"{group.rows:,} rows have no value of {column}: they are the group {MISSING}."
+        for group in found
+        if group.value == MISSING
+    ]
+    if task is LearningTask.MULTICLASS:
+        notes.append("Demographic parity and equalized odds are defined for two labels: of more there is accuracy.")
+    return FairnessColumn.of(column, found, spec.min_rows, tuple(notes))
+
+
 def slice_groups(files: Sequence[Path], target: str, spec: SliceSpec) -> tuple[list[Groups], list[str]]:
     """Return the groups of each column to search, and notes on those that were left out.
 
@@ -50,7 +88,7 @@ def slice_groups(files: Sequence[Path], target: str, spec: SliceSpec) -> tuple[l
     from airflow_mlops.engines.pyarrow import column_kinds
 
     kinds = column_kinds(files[0]) if files else {}
-    require_columns(spec.named, kinds, "The slices")
+    require_columns(spec.named, kinds, "Slices are")
     skipped = {target, *spec.exclude} - set(spec.named)
     found: list[Groups] = []
     notes: list[str] = []
@@ -74,12 +112,16 @@ def require_columns(named: Sequence[str], present: Iterable[str], what: str) -> 
     """
     for column in named:
         if column not in present:
-            msg = f"{what} are to be by {column!r}, but the holdout has no such column. It has {', '.join(present)}."
+            msg = f"{what} to be by {column!r}, but the holdout has no such column. It has {', '.join(present)}."
             raise EvaluationError(msg)
 
 
-def group_rows(files: Sequence[Path], column: str, kind: ColumnKind, *, bins: int, keep: int, named: bool) -> Groups:
+def group_rows(
+    files: Sequence[Path], column: str, kind: ColumnKind, *, bins: int, keep: int | None, named: bool
+) -> Groups:
     """Return the groups of one column: numbers in ``bins``, else the ``keep`` most frequent values and the others.
+
+    :param keep: ``None`` keeps all.
 
     :param named: whether the author asked for this column. Else one that identifies rows is none to group by.
     :raises TooManyGroupsError: for such a column.
@@ -94,7 +136,7 @@ def group_rows(files: Sequence[Path], column: str, kind: ColumnKind, *, bins: in
             raise TooManyGroupsError(msg)
         return bin_numbers(column, values, bins, MISSING)
     codes, labels = read_groups(files, column, None if named else IDENTIFIER_VALUES)
-    if not named and len(labels) > keep and len(codes) < _ROWS_A_VALUE * len(labels):
+    if not named and keep is not None and len(labels) > keep and len(codes) < _ROWS_A_VALUE * len(labels):
         msg = f"The column {column!r} has {len(labels):,} different values in {len(codes):,} rows."
         raise TooManyGroupsError(msg)
-    return pool(column, codes, labels, keep)
+    return pool(column, codes, labels, len(labels) if keep is None else keep)

@@ -4,6 +4,7 @@ from airflow_mlops.domain.gates.base import GATES, FirstModel, Gate, GateMode, G
 from airflow_mlops.domain.gates.cost import CostGate
 from airflow_mlops.domain.gates.drift import DriftGate
 from airflow_mlops.domain.gates.explanation import ExplanationGate
+from airflow_mlops.domain.gates.fairness import FairnessGate
 from airflow_mlops.domain.gates.freshness import FreshnessGate
 from airflow_mlops.domain.gates.metric import ImprovementGate, MetricGate
 from airflow_mlops.domain.gates.reproducibility import Origin, ReproducibilityGate
@@ -17,6 +18,7 @@ __all__ = [
     "CostGate",
     "DriftGate",
     "ExplanationGate",
+    "FairnessGate",
     "FirstModel",
     "FreshnessGate",
     "Gate",

@@ -2,6 +2,7 @@
 
 from airflow_mlops.engines.numpy.comparison import Comparison, compare
 from airflow_mlops.engines.numpy.diagnostics import diagnose
+from airflow_mlops.engines.numpy.fairness import rates_by_group
 from airflow_mlops.engines.numpy.groups import Groups, bin_numbers, is_identifier, pool
 from airflow_mlops.engines.numpy.metrics import Predictions
 from airflow_mlops.engines.numpy.slices import find_slices
@@ -16,4 +17,5 @@ __all__ = [
     "find_slices",
     "is_identifier",
     "pool",
+    "rates_by_group",
 ]

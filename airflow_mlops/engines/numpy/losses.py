@@ -7,7 +7,7 @@ from typing import Final
 
 from airflow_mlops.domain.evaluation import LearningTask
 from airflow_mlops.domain.slices import Loss
-from airflow_mlops.engines.numpy.metrics import Array, Predictions
+from airflow_mlops.engines.numpy.metrics import Array, Predictions, log_losses
 from airflow_mlops.exceptions import EvaluationError
 
 LOSSES: Final = {
@@ -54,11 +54,7 @@ def row_losses(loss: Loss, truth: Array, said: Predictions) -> Array:
     else:
         positive = is_positive(truth, truth, said.prediction)
         probability = said.probability.astype(float)
-        if loss is Loss.BRIER_SCORE:
-            cost = np.square(probability - positive)
-        else:
-            clipped = np.clip(probability, np.finfo(float).eps, 1 - np.finfo(float).eps)
-            cost = -np.where(positive, np.log(clipped), np.log1p(-clipped))
+        cost = np.square(probability - positive) if loss is Loss.BRIER_SCORE else log_losses(positive, probability)
     return cost
 
 

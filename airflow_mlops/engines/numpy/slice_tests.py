@@ -77,7 +77,7 @@ class RestTests:
         with np.errstate(divide="ignore", invalid="ignore"):
             inside, outside = loss / rows, (self.ours.sum() - loss) / others
             spread_inside = np.maximum(squares - rows * inside**2, 0) / (rows - 1) / rows
-            rest = float(self.ours @ self.ours) - squares
+            rest = np.square(self.ours).sum() - squares
             spread_outside = np.maximum(rest - others * outside**2, 0) / (others - 1) / others
             difference, error = inside - outside, np.sqrt(spread_inside + spread_outside)
             freedom = (spread_inside + spread_outside) ** 2 / (
