@@ -5,8 +5,10 @@ from html import escape
 
 from airflow_mlops.domain.evaluation import Estimate, Evaluation, MetricComparison
 from airflow_mlops.domain.evaluation_diagnostics import CalibrationBin, Confusion, Curve, Diagnostics
+from airflow_mlops.domain.explanation_html import explanation_section
 from airflow_mlops.domain.fairness_html import fairness_section
 from airflow_mlops.domain.html import html_page, html_table
+from airflow_mlops.domain.serving_html import serving_section
 from airflow_mlops.domain.slices_html import slices_section
 from airflow_mlops.domain.svg import Axis, Line, line_chart
 
@@ -27,6 +29,8 @@ def render(evaluation: Evaluation, digest: str) -> str:
         fairness_section(evaluation.fairness),
         _plots(evaluation),
         _confusions(evaluation),
+        explanation_section(evaluation.explanation),
+        serving_section(evaluation.serving),
     ]
     return html_page(f"{candidate} against {against}", "\n".join(section for section in sections if section))
 

@@ -21,6 +21,7 @@ _SLICES = 3
 """How many of the worst slices a reviewer sees here; the report has more."""
 _FAIRNESS = ("demographic_parity_difference", "equalized_odds_difference", "mae_difference", "accuracy_difference")
 """Which of the measures a reviewer sees here, where the task has them."""
+_FEATURES = 3
 
 
 def approval_summary(
@@ -37,6 +38,7 @@ def approval_summary(
         _metrics(evaluation),
         _slices(evaluation.slices),
         _fairness(evaluation.fairness),
+        _beside(evaluation),
         _provenance(decision, evaluation, candidate),
         " · ".join(f"[{name}]({url})" for name, url in links.items() if url),
     ]
@@ -102,6 +104,25 @@ def _fairness(fairness: Fairness | None) -> str:
 
 def _distance(disparity: Disparity | None) -> str:
     return f"{disparity.value:.4f}" if disparity else "not judged"
+
+
+def _beside(evaluation: Evaluation) -> str:
+    """Say in a line each what the models cost to serve, and what the candidate depends on."""
+    lines = []
+    if evaluation.serving:
+        candidate, champion = evaluation.serving.candidate, evaluation.serving.champion
+        times = [model.p95_ms for model in (candidate, champion) if model and model.p95_ms is not None]
+        sizes = [model.model_bytes / 2**20 for model in (candidate, champion) if model]
+        spoken = " against the champion's ".join(f"{value:,.3g} ms" for value in times)
+        latency = f"p95 {spoken} a row · " if candidate.p95_ms is not None else ""
+        lines.append(f"**Serving** {latency}model {' against '.join(f'{size:,.2f} MiB' for size in sizes)}")
+    if evaluation.explanation:
+        explained = evaluation.explanation.candidate
+        features = ", ".join(f"`{_cell(item.feature).replace('`', '')}`" for item in explained.ranked[:_FEATURES])
+        drift = evaluation.explanation.drift
+        moved = f" · {drift.moved:.0%} of the importance is on other features than the champion's" if drift else ""
+        lines.append(f"**Depends most on** {features}{moved}" if features else " ".join(explained.notes))
+    return "\n\n".join(line for line in lines if line)
 
 
 def _provenance(decision: PromotionDecision, evaluation: Evaluation, candidate: ModelVersion) -> str:

@@ -73,8 +73,8 @@ class Explainer:
         order = np.random.default_rng(self.asked["seed"]).permutation(sum(map(len, self.frames)))
         frame = pd.concat(self.frames, ignore_index=True).take(order).reset_index(drop=True)
         truth = np.concatenate([np.asarray(values) for values in self.truths])[order]
-        metric, loss = loss_of(self.task, self.asked["metric"], scorer.predict(frame), truth)
-        base = loss(scorer.predict(frame))
+        metric, output, loss = loss_of(self.task, self.asked["metric"], scorer.predict(frame), truth)
+        base = loss(scorer.values(frame, output))
         if not np.isfinite(base):
             return {"notes": [f"{metric} is not defined on the sample of {len(frame)} rows"]}
         rises: dict[str, list[float]] = {str(name): [] for name in frame.columns}
@@ -85,7 +85,7 @@ class Explainer:
             seed = [self.asked["seed"], repeat, zlib.crc32(str(name).encode())]
             shuffled = frame.copy(deep=False)
             shuffled[name] = frame[name].take(np.random.default_rng(seed).permutation(len(frame))).array
-            rises[str(name)].append(loss(scorer.predict(shuffled)) - base)
+            rises[str(name)].append(loss(scorer.values(shuffled, output)) - base)
         notes = _unfinished(rises, self.asked)
         shap, shap_rows, shap_notes = mean_absolute_shap(scorer, frame, self.task, self.asked)
         return {

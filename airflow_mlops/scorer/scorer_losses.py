@@ -20,8 +20,10 @@ NEED_PROBABILITY = ("roc_auc", "log_loss", "brier_score")
 
 def loss_of(
     task: str | None, metric: str | None, answer: pa.Table, truth: np.ndarray[Any, Any]
-) -> tuple[str, Callable[[pa.Table], float]]:
-    """Return a metric and its loss, less being better: the named one, or else the first that the answer allows.
+) -> tuple[str, str, Callable[[np.ndarray[Any, Any]], float]]:
+    """Return a metric, the column of the answer that it is of, and its loss of such a column, less being better.
+
+    It is the named metric, or else the first that the answer allows.
 
     Raises:
         ValueError: the task has no such metric, or the answer has no probability, which it needs.
@@ -38,10 +40,10 @@ def loss_of(
         raise ValueError(message)
     chosen = metric or possible[0]
     if chosen in ("accuracy", "rmse", "mae"):
-        return chosen, lambda said: _plain(chosen, np.asarray(said["prediction"].to_pandas()), truth)
+        return chosen, "prediction", lambda said: _plain(chosen, said, truth)
     # Of two labels the greater one is positive, which may be one that only the model knows.
     positive = truth == np.unique(np.concatenate([truth, np.asarray(answer["prediction"].to_pandas())]))[-1]
-    return chosen, lambda said: _of_probability(chosen, said["probability"].to_numpy(), positive)
+    return chosen, "probability", lambda said: _of_probability(chosen, said, positive)
 
 
 def _plain(metric: str, prediction: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float:

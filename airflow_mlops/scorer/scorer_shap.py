@@ -51,7 +51,7 @@ def _explained(
     numbers, restore = _as_numbers(frame)
     background, rows = numbers[:BACKGROUND_ROWS], numbers[-EXPLAINED_ROWS:]
     explain = shap.explainers.Permutation(
-        lambda coded: scorer.predict(restore(coded))[output].to_numpy().astype(float),
+        lambda coded: scorer.values(restore(coded), output).astype(float),
         shap.maskers.Independent(background, max_samples=len(background)),
         seed=asked["seed"],
     )

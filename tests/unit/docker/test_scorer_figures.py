@@ -96,9 +96,9 @@ def test_losses_are_those_of_scikit_learn(task: str, metric: str, expected: Any)
     ]
     truth = random.normal(size=200) if task == "regression" else random.integers(0, 2, 200)
     said = {"prediction": prediction} | ({"probability": probability} if task == "binary" else {})
-    chosen, loss = loss_of(task, metric, pa.table(said), truth)
+    chosen, output, loss = loss_of(task, metric, pa.table(said), truth)
     assert chosen == metric
-    assert loss(pa.table(said)) == pytest.approx(expected(truth, said))
+    assert loss(said[output]) == pytest.approx(expected(truth, said))
 
 
 def test_a_model_without_probabilities_is_explained_by_accuracy(tree: Tree) -> None:
