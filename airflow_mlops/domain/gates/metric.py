@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from airflow_mlops.domain.evaluation import Evaluation, MetricComparison
+from airflow_mlops.domain.evaluation import Evaluation, MetricComparison, PairedTest
 from airflow_mlops.domain.gates.base import FirstModel, Gate, GateVerdict
 from airflow_mlops.exceptions import PolicyError
 
@@ -59,6 +59,9 @@ class ImprovementGate(Gate):
 
     With ``margin`` the gate asks for non-inferiority in place of improvement: the candidate may be worse, but by less
     than the margin, and with ``confidence`` surely so. A tie passes.
+
+    With ``significance`` the paired test of the evaluation must also find that the difference is no accident: its
+    two-sided p-value may be at most this. The test is of no difference at all, so a bar is asked of the value alone.
     """
 
     kind: ClassVar[str] = "improvement"
@@ -70,6 +73,8 @@ class ImprovementGate(Gate):
     """Confidence level of the interval, such as 0.95; the evaluation must have been made with the same level."""
     margin: float | None = None
     """How much worse than the champion is still good enough, in the metric's unit; not together with another bar."""
+    significance: float | None = None
+    """Largest p-value, such as 0.05; not together with a margin, which the test says nothing of."""
 
     def __post_init__(self) -> None:
         """Refuse bars that are no bars."""
@@ -77,6 +82,12 @@ class ImprovementGate(Gate):
             msg = (
                 f"The improvement gate on {self.metric!r} has the margin {self.margin}. Give one above zero, and no "
                 f"absolute or relative bar beside it: a candidate that must improve may not be worse."
+            )
+            raise PolicyError(msg)
+        if self.significance is not None and (not 0 < self.significance < 1 or self.margin is not None):
+            msg = (
+                f"The improvement gate on {self.metric!r} has the significance {self.significance}. Give one such as "
+                f"0.05, and no margin beside it: the test is of no difference. For a margin, give a confidence."
             )
             raise PolicyError(msg)
         if self.absolute < 0 or self.relative < 0:
@@ -97,6 +108,8 @@ class ImprovementGate(Gate):
         bars = [f"{self.absolute:g}"] if self.absolute else []
         bars += [f"{self.relative:.1%}"] if self.relative else []
         size = f"by {' and '.join(bars)}" if bars else "at all"
+        if self.significance is not None:
+            sure += f" (p ≤ {self.significance:g})"
         return f"{self.metric} better than champion {size}{sure}"
 
     def judge(self, evaluation: Evaluation, first_model: FirstModel) -> GateVerdict:
@@ -113,30 +126,47 @@ class ImprovementGate(Gate):
             return self.refusal(f"{self.metric} was not computed for the champion, so nothing can be compared.")
         sign = 1 if found.higher_is_better else -1
         improvement = sign * found.difference.value
-        certain = min(sign * found.difference.low, sign * found.difference.high)
         bar = max(self.absolute, self.relative * abs(found.champion.value))
-
-        def clears(change: float) -> bool:
-            return change > -self.margin if self.margin is not None else change > 0 and change >= bar
-
         seen = f"{self.metric} is {found.candidate.value:.4f} against the champion's {found.champion.value:.4f}"
         asked = f"it must be better by at least {bar:.4f}" if bar else "it must be better"
         if self.margin is not None:
             asked = f"it may be worse by less than {self.margin:g}"
-        if not clears(improvement):
+        if not self._clears(improvement, bar):
             return self.refusal(f"{seen}; {asked}, but it is {_change(improvement)}.")
+        if accident := self._accident(found.test):
+            return self.refusal(f"{seen}: {_change(improvement)}, but {accident}.")
+        seen += f" (p {found.test})" if self.significance is not None else ""
         if self.confidence is None:
             return self.passing(f"{seen}: {_change(improvement)}.")
         if abs(self.confidence - evaluation.confidence_level) > 1e-9:  # noqa: PLR2004 - both come from decimal text
-            reason = (
+            return self.refusal(
                 f"The policy asks for {self.confidence:.0%} confidence, but the evaluation's intervals are at "
                 f"{evaluation.confidence_level:.0%}."
             )
-            return self.refusal(reason)
+        certain = min(sign * found.difference.low, sign * found.difference.high)
         interval = f"with {self.confidence:.0%} confidence the improvement is at least {certain:.4f}"
-        if not clears(certain):
-            return self.refusal(f"{seen}; {asked}, but {interval}.")
-        return self.passing(f"{seen}; {interval}.")
+        is_sure = self._clears(certain, bar)
+        return self.passing(f"{seen}; {interval}.") if is_sure else self.refusal(f"{seen}; {asked}, but {interval}.")
+
+    def _clears(self, change: float, bar: float) -> bool:
+        if self.margin is not None:
+            return change > -self.margin and not _is_same(change, -self.margin)
+        return change > 0 and (change >= bar or _is_same(change, bar))
+
+    def _accident(self, test: PairedTest | None) -> str:
+        """Say why the difference may be an accident, or nothing."""
+        if self.significance is None:
+            return ""
+        if test is None:
+            return "the difference was not tested, as the policy asks for"
+        if test.p_value <= self.significance:
+            return ""
+        return f"that may be an accident: p is {test}, and may be at most {self.significance:g}"
+
+
+def _is_same(change: float, bar: float) -> bool:
+    """Whether the two differ by no more than the rounding of a difference: 0.9 - 0.8 is less than 0.1."""
+    return math.isclose(change, bar, rel_tol=1e-9)
 
 
 def _missing(metric: str, evaluation: Evaluation) -> str:
