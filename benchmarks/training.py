@@ -39,7 +39,7 @@ os.environ |= {  # Airflow reads these when it is imported.
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
-import docker  # noqa: E402, TID253
+import docker  # noqa: E402
 import psutil  # noqa: E402
 
 from airflow_mlops.domain.job import Job, JobCommand, JobHandle, JobLimits  # noqa: E402
@@ -122,7 +122,7 @@ def train_here(snapshot: dict[str, Any]) -> float:
 def train_there(snapshot: dict[str, Any], uri: str) -> float:
     """Return the seconds that DockerOperator and the logging that one writes oneself add to the job's."""
     # Here, since the process that waits imports this file, too.
-    from airflow.providers.docker.operators.docker import DockerOperator  # noqa: PLC0415
+    from airflow.providers.docker.operators.docker import DockerOperator
     from docker.types import Mount
     from mlflow import MlflowClient
     from mlflow.entities import Dataset, DatasetInput

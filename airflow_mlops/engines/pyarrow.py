@@ -42,8 +42,14 @@ def read_column(files: Sequence[Path], column: str) -> "np.ndarray[Any, Any]":
     if values.null_count:
         msg = f"The column {column!r} has {values.null_count} missing values of {len(values)}, so it cannot be judged."
         raise EvaluationError(msg)
-    column_values: np.ndarray[Any, Any] = values.to_numpy()
-    return column_values
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        numbers: np.ndarray[Any, Any] = values.to_numpy()
+        return numbers
+    encoded = values.dictionary_encode().combine_chunks()  # Rows of the same text share one Python object.
+    texts: np.ndarray[Any, Any] = encoded.dictionary.to_numpy(zero_copy_only=False)[encoded.indices.to_numpy()]
+    return texts
 
 
 def column_kinds(file: Path) -> dict[str, ColumnKind]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_mlops.domain.evaluation import LearningTask
-from airflow_mlops.engines.numpy.metrics import Array, Measure, Predictions, labelling, regression, scoring
+from airflow_mlops.engines.numpy.metrics import Array, Measure, Predictions, encode, labelling, regression, scoring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def views(task: LearningTask, truth: Array, models: Mapping[str, Predictions]) -
         return [View(counts=alone, measures=said)]
     found = [_labels(task, truth, {role: model.prediction for role, model in models.items()})]
     if task is LearningTask.BINARY:
-        positive = truth == np.unique(truth)[-1]
+        positive = truth == encode(truth)[0][-1]
         scored = {
             role: scoring(positive, model.probability)
             for role, model in models.items()
@@ -76,7 +76,7 @@ def _labels(task: LearningTask, truth: Array, said: Mapping[str, Array]) -> View
 
     joint = np.zeros(len(truth), dtype=np.int64)
     for column in (truth, *said.values()):
-        labels, codes = np.unique(column, return_inverse=True)
+        labels, codes = encode(column)
         # Numbered anew each time, so that no number of labels overflows.
         joint = np.unique(joint * len(labels) + codes, return_inverse=True)[1]
     _, first, counts = np.unique(joint, return_index=True, return_counts=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from airflow_mlops.domain.evaluation import METRICS, LearningTask
-from airflow_mlops.engines.numpy.metrics import Array, Predictions
+from airflow_mlops.engines.numpy.metrics import Array, Predictions, encode
 from airflow_mlops.exceptions import EvaluationError
 
 _SHOWN = 5
@@ -31,7 +31,7 @@ def check_truth(task: LearningTask, truth: Array) -> None:
     if truth.dtype.kind == "f" and not np.isfinite(truth).all():
         msg = "The holdout's target has NaN in it. Leave rows without a label out of the holdout."
         raise EvaluationError(msg)
-    labels = np.unique(truth)
+    labels = encode(truth)[0]
     if len(labels) == 1:
         msg = (
             f"Every one of the {len(truth)} rows of the holdout has the label {labels[0]}, so nothing says how the "
@@ -79,7 +79,7 @@ def _check_labels(role: str, task: LearningTask, truth: Array, prediction: Array
             msg = f"The {role} of a regression must predict numbers, but gave {prediction.dtype}: {prediction[0]!r}."
             raise EvaluationError(msg)
         return
-    known, said = np.unique(truth), np.unique(prediction)
+    known, said = encode(truth)[0], encode(prediction)[0]
     comparable = _is_number(known) == _is_number(said)
     strange = said[~np.isin(said, known)] if comparable else said
     if (task is LearningTask.BINARY and len(strange)) or len(strange) == len(said):

@@ -15,7 +15,7 @@ from airflow_mlops.domain.evaluation_diagnostics import (
     Diagnostics,
     ResidualBin,
 )
-from airflow_mlops.engines.numpy.metrics import Array, Predictions
+from airflow_mlops.engines.numpy.metrics import Array, Predictions, encode, positive_label
 
 
 def diagnose(role: str, task: LearningTask, truth: Array, predictions: Predictions) -> Diagnostics:
@@ -30,7 +30,7 @@ def diagnose(role: str, task: LearningTask, truth: Array, predictions: Predictio
     confusion = _confusion(truth, predictions.prediction)
     if task is LearningTask.MULTICLASS or predictions.probability is None:
         return Diagnostics(role=role, confusion=confusion)
-    positive = _positive(truth, predictions.prediction)
+    positive: Array = truth == positive_label(truth, predictions.prediction)
     probability = predictions.probability.astype(float)
     bins = (probability * CALIBRATION_BINS).astype(int).clip(max=CALIBRATION_BINS - 1)
     roc, precision_recall = _curves(positive, probability)
@@ -41,13 +41,6 @@ def diagnose(role: str, task: LearningTask, truth: Array, predictions: Predictio
         calibration=_calibration(probability, positive.astype(float), bins),
         confusion=confusion,
     )
-
-
-def _positive(truth: Array, prediction: Array) -> Array:
-    import numpy as np
-
-    is_positive: Array = truth == np.unique(np.concatenate([truth, prediction]))[-1]
-    return is_positive
 
 
 def _curves(positive: Array, probability: Array) -> tuple[Curve | None, Curve | None]:
@@ -122,7 +115,7 @@ def _residuals(said: Array, residual: Array) -> tuple[ResidualBin, ...]:
 def _confusion(truth: Array, prediction: Array) -> Confusion:
     import numpy as np
 
-    labels, codes = np.unique(np.concatenate([truth, prediction]), return_inverse=True)
+    labels, codes = encode(truth, prediction)
     names = [str(label) for label in labels]
     if len(labels) > CONFUSION_LABELS:
         frequent = np.sort(np.argsort(-np.bincount(codes), kind="stable")[: CONFUSION_LABELS - 1])

@@ -86,10 +86,21 @@ def labelling(task: LearningTask, truth: Array, prediction: Array) -> Measure:
 
 def positive_label(truth: Array, prediction: Array) -> object:
     """Return the greater of the labels that occur, which is scikit-learn's order, too."""
+    label: object = max(encode(truth)[0][-1], encode(prediction)[0][-1])
+    return label
+
+
+def encode(*columns: Array) -> tuple[Array, Array]:
+    """Return the distinct labels of all columns, in order, and the code of each row, one column after the other."""
     import numpy as np
 
-    label: object = np.unique(np.concatenate([truth, prediction]))[-1]
-    return label
+    values = np.concatenate(columns)
+    if values.dtype.kind != "O":
+        return np.unique(values, return_inverse=True)
+    said = values.tolist()  # Python's hash of a text is quicker than NumPy's sort of a million of them.
+    labels = sorted(set(said))
+    code = {label: index for index, label in enumerate(labels)}
+    return np.array(labels, dtype=object), np.fromiter((code[label] for label in said), np.int64, len(said))
 
 
 def _two_labels(positive: Array, called: Array) -> Measure:
@@ -114,7 +125,7 @@ def _two_labels(positive: Array, called: Array) -> Measure:
 def _many_labels(truth: Array, prediction: Array) -> Measure:
     import numpy as np
 
-    labels, codes = np.unique(np.concatenate([truth, prediction]), return_inverse=True)
+    labels, codes = encode(truth, prediction)
     size, rows = len(labels), len(truth)
     actual, called = codes[:rows], codes[rows:]
     right = actual == called

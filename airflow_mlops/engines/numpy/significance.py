@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from airflow_mlops.domain.evaluation import LearningTask, PairedTest, TestMethod
-from airflow_mlops.engines.numpy.metrics import Array, Predictions, log_losses
+from airflow_mlops.engines.numpy.metrics import Array, Predictions, encode, log_losses
 
 _TINY = 1e-300
 
@@ -24,9 +24,7 @@ def paired_tests(
     tests: dict[str, PairedTest] = {"accuracy": mcnemar(ours, theirs)}
     if task is LearningTask.MULTICLASS:
         return tests
-    import numpy as np
-
-    positive = truth == np.unique(truth)[-1]
+    positive = truth == encode(truth)[0][-1]
     tests["recall"] = mcnemar(ours[positive], theirs[positive])
     if candidate.probability is None or champion.probability is None:
         return tests
