@@ -73,10 +73,12 @@ def score(root: Path) -> None:
 def read(root: Path) -> tuple[pa.Table, Predictions, Predictions]:
     files = [root / name / "output/data/predictions.parquet" for name in ("candidate", "champion")]
     ours, theirs = (
-        Predictions(prediction=read_column([file], "prediction"), probability=read_column([file], "probability"))
+        Predictions(
+            prediction=read_column([file], "prediction", "it"), probability=read_column([file], "probability", "it")
+        )
         for file in files
     )
-    return read_column([root / "candidate" / HOLDOUT], "late"), ours, theirs
+    return read_column([root / "candidate" / HOLDOUT], "late", "holdout"), said[0], said[1]
 
 
 def judge(root: Path) -> None:

@@ -10,6 +10,7 @@ from airflow_mlops.domain.evaluation_diagnostics import Diagnostics
 from airflow_mlops.domain.explanation import Explanation
 from airflow_mlops.domain.facts import Facts
 from airflow_mlops.domain.fairness import Fairness
+from airflow_mlops.domain.overlap import Overlap
 from airflow_mlops.domain.serialization import Document, digest_of
 from airflow_mlops.domain.serving import ServingFigures
 from airflow_mlops.domain.slices import Slices
@@ -145,6 +146,8 @@ class Evaluation(Document):
     """What could not be computed, and why."""
     diagnostics: tuple[Diagnostics, ...] = ()
     """What the report plots, of the candidate and then of the champion."""
+    overlaps: tuple[Overlap, ...] = ()
+    """Rows of the holdout in the training data of the candidate and of the champion."""
     slices: Slices | None = None
     """Where the candidate is worse; ``None`` when nobody looked."""
     serving: ServingFigures | None = None

@@ -42,6 +42,7 @@ def _facts(evaluation: Evaluation, digest: str) -> str:
     facts = {
         "Holdout": f"{evaluation.rows:,} rows of {escape(evaluation.dataset_name)}, to predict "
         f"<code>{escape(evaluation.target)}</code>",
+        "Unseen": " ".join(escape(str(overlap)) for overlap in evaluation.overlaps) or "not looked at",
         "Holdout digest": f"<code>{escape(evaluation.dataset_digest)}</code>",
         "Evidence digest": f"<code>{escape(digest)}</code>",
         "Intervals": f"{evaluation.confidence_level:.0%}, from {evaluation.resamples:,} bootstrap samples of the rows, "

@@ -30,6 +30,9 @@ class EvaluationSpec(Document):
     sensitive: FairnessSpec | None = None
     """By which columns to measure fairness. ``None`` measures none: nobody but the author knows which are sensitive."""
 
+    max_overlap: float = 0.01
+    """Largest share of the holdout that may be in the candidate's training data, too, before it is refused."""
+
     @classmethod
     def read(cls, given: "EvaluationSpec | Mapping[str, Any] | None") -> Self:
         """Return what an author gave in any of the allowed forms, or the defaults.

@@ -23,9 +23,10 @@ def column_names(file: Path) -> list[str]:
     return list(pq.read_schema(file).names)
 
 
-def read_column(files: Sequence[Path], column: str) -> "np.ndarray[Any, Any]":
+def read_column(files: Sequence[Path], column: str, of: str) -> "np.ndarray[Any, Any]":
     """Return one column of Parquet files, in the order of the files and of their rows.
 
+    :param of: whose column it is, for errors, such as ``the holdout``.
     :raises EvaluationError: when a file cannot be read or has no such column, or when a value is missing.
     """
     import pyarrow as pa
@@ -36,11 +37,14 @@ def read_column(files: Sequence[Path], column: str) -> "np.ndarray[Any, Any]":
         try:
             chunks += pq.read_table(file, columns=[column], partitioning=None).column(0).chunks
         except (pa.ArrowInvalid, IndexError) as error:
-            msg = f"{file.name} cannot be read as Parquet with a column {column!r}: {error}"
+            msg = f"{file.name} of {of} cannot be read as Parquet with a column {column!r}: {error}"
             raise EvaluationError(msg) from error
     values = pa.chunked_array(chunks) if chunks else pa.chunked_array([pa.array([])])
     if values.null_count:
-        msg = f"The column {column!r} has {values.null_count} missing values of {len(values)}, so it cannot be judged."
+        msg = (
+            f"The column {column!r} of {of} has {values.null_count} missing values of {len(values)}, "
+            f"so it cannot be judged."
+        )
         raise EvaluationError(msg)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)

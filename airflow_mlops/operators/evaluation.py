@@ -20,13 +20,14 @@ from airflow_mlops.domain.evaluation import (
     evidence_report_path,
 )
 from airflow_mlops.domain.evaluation_spec import EvaluationSpec
-from airflow_mlops.domain.registry import CHAMPION, TAG_DATASET_DIGEST, ModelVersion
-from airflow_mlops.exceptions import EvaluationError
+from airflow_mlops.domain.overlap import Overlap
+from airflow_mlops.domain.registry import CHAMPION, ModelVersion
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.storage import artifact_store
 from airflow_mlops.links.mlflow import ModelVersionLink, ReportLink
 from airflow_mlops.operators.facts import gather_drift, gather_facts
 from airflow_mlops.operators.groups import measure_fairness, measure_slices
+from airflow_mlops.operators.holdout import look_for_overlap, refuse_overlap, refuse_seen
 from airflow_mlops.operators.jobs import job_limits, local_channel
 from airflow_mlops.operators.measured import explanation, serving_figures
 from airflow_mlops.operators.scoring import Bench, ScoredHoldout, ScoringOperator
@@ -60,7 +61,7 @@ class EvaluateModelOperator(ScoringOperator):
     artifact store as ``evidence/<model>/<digest>.json``, and beside it a readable report as ``.html``, which the
     candidate's MLflow run keeps, too, so that a browser can open it.
 
-    :raises EvaluationError: when predictions or labels cannot be compared.
+    :raises EvaluationError: when predictions or labels cannot be compared, or the candidate has seen the holdout.
     :raises ImageNotFoundError: when the image of the candidate or of the champion is gone.
     :raises JobError: when scoring fails.
     """
@@ -104,22 +105,44 @@ class EvaluateModelOperator(ScoringOperator):
         candidate = ModelVersion.from_dict(self.model_version)
         champion = mlflow.version_by_alias(candidate.model_name, CHAMPION)
         holdout = Snapshot.from_dict(self.holdout)
-        self.refuse_seen(candidate, holdout)
         if champion is None:
             self.log.info("No version of %s has the alias %r yet.", candidate.model_name, CHAMPION)
         with local_channel(holdout) as channel, tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder:
             bench = Bench(channel=channel, folder=Path(folder), mlflow=mlflow, context=context)
-            scored = self.score_both(candidate, champion, bench)
-            return self.analyse(scored, EvaluationSpec.read(self.spec), bench)
+            spec = EvaluationSpec.read(self.spec)
+            overlaps = self.look_for_overlaps(candidate, champion, bench, spec)
+            return self.analyse(self.score_both(candidate, champion, overlaps, bench), spec, bench)
 
-    def score_both(self, candidate: ModelVersion, champion: ModelVersion | None, bench: Bench) -> ScoredHoldout:
-        """Let the candidate, then the champion score the holdout, whose truth must be there before either starts."""
+    def look_for_overlaps(
+        self, candidate: ModelVersion, champion: ModelVersion | None, bench: Bench, spec: EvaluationSpec
+    ) -> tuple[Overlap, ...]:
+        """Look for rows of the holdout in the training data of both, and refuse what the candidate has seen."""
+        holdout = Snapshot.from_dict(self.holdout)
+        refuse_seen(candidate, holdout)
+        overlap = look_for_overlap("candidate", candidate, holdout, bench.files)
+        refuse_overlap(overlap, spec.max_overlap)
+        if champion is None:
+            return (overlap,)
+        return overlap, look_for_overlap("champion", champion, holdout, bench.files)
+
+    def score_both(
+        self,
+        candidate: ModelVersion,
+        champion: ModelVersion | None,
+        overlaps: tuple[Overlap, ...],
+        bench: Bench,
+    ) -> ScoredHoldout:
+        """Let the candidate, then the champion score the holdout, whose truth must be usable before either starts."""
+        from airflow_mlops.engines.numpy import check_truth
         from airflow_mlops.engines.pyarrow import read_column
 
+        truth = read_column(bench.files, self.target, "the holdout")
+        check_truth(self.task, truth)
         return ScoredHoldout(
             snapshot=Snapshot.from_dict(self.holdout),
             files=bench.files,
-            truth=read_column(bench.files, self.target),
+            truth=truth,
+            overlaps=overlaps,
             candidate=self.score(candidate, "candidate", bench),
             champion=self.score(champion, "champion", bench) if champion else None,
         )
@@ -153,7 +176,8 @@ class EvaluateModelOperator(ScoringOperator):
             confidence_level=self.confidence_level,
             resamples=self.resamples,
             metrics=compared.metrics,
-            notes=compared.notes,
+            notes=(*compared.notes, *(str(found) for found in scored.overlaps if not found.is_known_to_be_none)),
+            overlaps=scored.overlaps,
             diagnostics=tuple(
                 diagnose(model.role, self.task, scored.truth, model.predictions) for model in scored.models
             ),
@@ -176,18 +200,6 @@ class EvaluateModelOperator(ScoringOperator):
             "serving": spec.serving.to_dict() if spec.serving else None,
             "explanation": spec.explain.to_dict() if spec.explain else None,
         }
-
-    def refuse_seen(self, candidate: ModelVersion, holdout: Snapshot) -> None:
-        """Refuse a holdout that the candidate learned from.
-
-        :raises EvaluationError: naming both.
-        """
-        if candidate.tags.get(TAG_DATASET_DIGEST) == holdout.digest:
-            msg = (
-                f"The holdout {holdout.digest[:12]} is the very data that {candidate} learned from, which says nothing "
-                f"of how good it is. Take a snapshot of rows that it has not seen."
-            )
-            raise EvaluationError(msg)
 
     def record(self, evaluation: Evaluation, mlflow: MlflowEngine, context: Context) -> EvidenceReference:
         """Store the evaluation and its report under its digest, and its numbers with the candidate's run."""

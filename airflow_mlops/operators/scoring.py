@@ -20,6 +20,7 @@ from airflow_mlops.domain.job import (
     JobResult,
     require_success,
 )
+from airflow_mlops.domain.overlap import Overlap
 from airflow_mlops.domain.registry import TAG_IMAGE_DIGEST, ModelVersion
 from airflow_mlops.domain.serialization import digest_of
 from airflow_mlops.domain.training import Backend
@@ -74,6 +75,8 @@ class ScoredHoldout:
     files: tuple[Path, ...]
     """The Parquet parts on this machine, in the order of the rows."""
     truth: Array
+    overlaps: tuple[Overlap, ...]
+    """Of the holdout with the training data of each model."""
     candidate: ScoredModel
     champion: ScoredModel | None
 
@@ -115,7 +118,7 @@ class ScoringOperator(MlopsOperator):
         try:
             result = engine.run(job, output, self.log.info)
             require_success(job, result)
-            predictions = _read_predictions(output, f"{role}, {version},")
+            predictions = _read_predictions(output, f"the {role}, {version},")
         except ImageNotFoundError as error:
             msg = f"The {role}, {version}, cannot be scored, since its image is gone. {error}"
             raise ImageNotFoundError(msg) from error
@@ -175,7 +178,9 @@ def _read_predictions(output: Path, who: str) -> Predictions:
 
     file = output / PREDICTIONS
     if not file.is_file():
-        msg = f"The {who} left no {PREDICTIONS}. The score command must write one, with a row for each row it is given."
+        msg = (
+            f"T{who[1:]} left no {PREDICTIONS}. The score command must write one, with a row for each row it is given."
+        )
         raise JobOutputError(msg)
-    probability = read_column([file], "probability") if "probability" in column_names(file) else None
-    return numpy.Predictions(prediction=read_column([file], "prediction"), probability=probability)
+    probability = read_column([file], "probability", who) if "probability" in column_names(file) else None
+    return numpy.Predictions(prediction=read_column([file], "prediction", who), probability=probability)

@@ -13,8 +13,15 @@ import pytest
 
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.evaluation import Evaluation, EvidenceReference
-from airflow_mlops.domain.promotion import ImprovementGate, PromotionPolicy
-from airflow_mlops.domain.registry import CHAMPION, TAG_BACKEND, TAG_DATASET_DIGEST, TAG_IMAGE_DIGEST, ModelVersion
+from airflow_mlops.domain.promotion import ImprovementGate, MetricGate, PromotionPolicy
+from airflow_mlops.domain.registry import (
+    CHAMPION,
+    TAG_BACKEND,
+    TAG_DATASET_DIGEST,
+    TAG_DATASET_URI,
+    TAG_IMAGE_DIGEST,
+    ModelVersion,
+)
 from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.exceptions import EvaluationError, ImageNotFoundError, JobOutputError
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
@@ -143,10 +150,121 @@ def test_holdout_that_the_candidate_learned_from_is_refused(loop: Loop, holdout:
         binary(loop, learned, holdout)
 
 
+def snapshot(loop: Loop, name: str, rows: list[str], **arguments: Any) -> Snapshot:
+    (loop.folder / f"{name}.csv").write_text("\n".join(["time,x,late", *rows]) + "\n")
+    take = DatasetSnapshotOperator(
+        task_id="take", dataset_name=name, source=str(loop.folder / f"{name}.csv"), **arguments
+    )
+    context: Any = {"outlet_events": {take.asset: SimpleNamespace(extra=None)}}
+    return Snapshot.from_dict(take.execute(context))
+
+
+def trained_on(version: ModelVersion, training: Snapshot) -> ModelVersion:
+    origin = {TAG_DATASET_DIGEST: training.digest, TAG_DATASET_URI: training.uri}
+    return replace(version, tags={**version.tags, **origin})
+
+
+def hours(first: int, last: int) -> list[str]:
+    return [f"2013-01-01T{hour:02}:00:00,{hour % 7 - 3},{hour % 2}" for hour in range(first, last)]
+
+
+def read(reference: EvidenceReference) -> Evaluation:
+    return Evaluation.from_dict(json.loads(Path(reference.uri).read_text()))
+
+
+def test_holdout_with_rows_of_the_training_data_is_refused_with_their_share(loop: Loop) -> None:
+    training, holdout = snapshot(loop, "training", hours(0, 12)), snapshot(loop, "holdout", hours(8, 24))
+    candidate = trained_on(loop.register(loop.train(b"1.5")), training)
+    with pytest.raises(
+        EvaluationError, match=r"4 rows of the holdout \(25\.00%\) .* compared by time, x, late\. .* 1\.00%"
+    ):
+        binary(loop, candidate, holdout)
+
+
+def test_overlap_that_the_spec_allows_is_told_to_the_reviewer(loop: Loop) -> None:
+    training, holdout = snapshot(loop, "training", hours(0, 12)), snapshot(loop, "holdout", hours(8, 24))
+    candidate = trained_on(loop.register(loop.train(b"1.5")), training)
+    reference = evaluate(
+        loop, candidate, holdout, target="late", program=("python", "./binary.py"), spec={"max_overlap": 0.3}
+    )
+    (overlap,) = read(reference).overlaps
+    assert (overlap.rows, overlap.share) == (4, 0.25)
+    assert str(overlap) in read(reference).notes
+    assert str(overlap) in Path(reference.report_uri).read_text()
+
+
+def test_holdout_of_a_later_window_is_known_to_be_unseen_by_its_times(loop: Loop) -> None:
+    training = snapshot(loop, "training", hours(0, 12), time_column="time")
+    holdout = snapshot(loop, "holdout", hours(12, 24), time_column="time")
+    evaluation = read(binary(loop, trained_on(loop.register(loop.train(b"1.5")), training), holdout))
+    (overlap,) = evaluation.overlaps
+    assert (overlap.rows, overlap.how.partition(" 2013")[0]) == (0, "by time it ends")
+    assert not any("overlap" in note for note in evaluation.notes)
+
+
+def test_training_data_that_is_gone_is_told_to_the_reviewer(loop: Loop, holdout: Snapshot) -> None:
+    evaluation = read(binary(loop, loop.register(loop.train(b"1.5")), holdout))
+    assert evaluation.overlaps[0].rows is None
+    assert any("Nobody can say whether the holdout overlaps" in note for note in evaluation.notes)
+
+
+def test_holdout_of_one_class_is_refused_before_any_job_runs(loop: Loop) -> None:
+    one_class = snapshot(loop, "holdout", [f"2013-01-01T{hour:02}:00:00,{hour},0" for hour in range(9)])
+    (loop.folder / "never.py").write_text("raise SystemExit('this must not run')")
+    candidate = loop.register(loop.train(b"1.5"))
+    with pytest.raises(EvaluationError, match=r"Every one of the 9 rows of the holdout has the label 0"):
+        evaluate(loop, candidate, one_class, target="late", program=("python", "./never.py"))
+
+
+SAYS = """
+    import os, pathlib
+    import pyarrow as pa, pyarrow.parquet as pq
+    root = pathlib.Path(os.environ["SAGEMAKER_BASE_DIR"])
+    (file,) = root.glob("input/data/score/*.parquet")
+    rows = pq.read_metadata(file).num_rows
+    pq.write_table(pa.table({said}), root / "output" / "data" / "predictions.parquet")
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"prediction": "[0] * rows", "probability": "[float('nan')] * rows"}, r"candidate gave 80 .* are NaN or"),
+        (
+            {"prediction": "[None] * 3 + [0] * (rows - 3)"},
+            r"'prediction' of the candidate, .* version 1, has 3 missing",
+        ),
+        ({"prediction": "[0.3] * rows"}, r"candidate predicts 0\.3, but the holdout's labels are 0, 1"),
+        ({"prediction": "[0] * (rows - 1)"}, r"candidate gave 79 values of prediction for 80 rows"),
+    ],
+)
+def test_answers_that_cannot_be_judged_are_refused_by_name(
+    loop: Loop, holdout: Snapshot, said: dict[str, str], message: str
+) -> None:
+    columns = ", ".join(f'"{name}": {values}' for name, values in said.items())
+    (loop.folder / "odd.py").write_text(textwrap.dedent(SAYS).replace("{said}", f"{{{columns}}}"))
+    candidate = loop.register(loop.train(b"1.5"))
+    with pytest.raises(EvaluationError, match=message):
+        evaluate(loop, candidate, holdout, target="late", program=("python", "./odd.py"))
+
+
+def test_model_that_always_says_the_same_is_noted_and_passes_no_bar(loop: Loop, holdout: Snapshot) -> None:
+    columns = '{"prediction": [0] * rows, "probability": [0.2] * rows}'
+    (loop.folder / "constant.py").write_text(textwrap.dedent(SAYS).replace("{said}", columns))
+    reference = evaluate(
+        loop, loop.register(loop.train(b"1.5")), holdout, target="late", program=("python", "./constant.py")
+    )
+    assert "The candidate predicts 0 for every row. It does not look at its input." in read(reference).notes
+    decision = loop.gate(
+        read_evidence(reference), policy=PromotionPolicy(gates=(MetricGate(metric="roc_auc", at_least=0.6),))
+    )
+    assert [verdict.reason for verdict in decision.verdicts] == ["roc_auc must be at least 0.6, but is 0.5000."]
+
+
 def test_score_that_leaves_no_predictions_is_refused(loop: Loop, holdout: Snapshot) -> None:
     (loop.folder / "silent.py").write_text("")
     candidate = loop.register(loop.train(b"1.5"))
-    with pytest.raises(JobOutputError, match=r"The candidate, .* left no output/data/predictions\.parquet"):
+    with pytest.raises(JobOutputError, match=r"The job of the candidate, .* left no output/data/predictions\.parquet"):
         evaluate(loop, candidate, holdout, target="late", program=("python", "./silent.py"))
 
 

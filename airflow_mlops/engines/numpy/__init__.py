@@ -1,5 +1,6 @@
 """NumPy: judges predictions. Metrics with bootstrap intervals, slices, fairness, and what the plots show."""
 
+from airflow_mlops.engines.numpy.checks import check_truth
 from airflow_mlops.engines.numpy.comparison import Comparison, compare
 from airflow_mlops.engines.numpy.diagnostics import diagnose
 from airflow_mlops.engines.numpy.fairness import rates_by_group
@@ -12,6 +13,7 @@ __all__ = [
     "Groups",
     "Predictions",
     "bin_numbers",
+    "check_truth",
     "compare",
     "diagnose",
     "find_slices",
