@@ -71,13 +71,11 @@ def score(root: Path) -> None:
 
 
 def read(root: Path) -> tuple[pa.Table, Predictions, Predictions]:
-    files = [root / name / "output/data/predictions.parquet" for name in ("candidate", "champion")]
-    ours, theirs = (
-        Predictions(
-            prediction=read_column([file], "prediction", "it"), probability=read_column([file], "probability", "it")
-        )
-        for file in files
-    )
+    said = []
+    for name in ("candidate", "champion"):
+        files = [root / name / "output/data/predictions.parquet"]
+        prediction, probability = (read_column(files, column, name) for column in ("prediction", "probability"))
+        said.append(Predictions(prediction=prediction, probability=probability))
     return read_column([root / "candidate" / HOLDOUT], "late", "holdout"), said[0], said[1]
 
 

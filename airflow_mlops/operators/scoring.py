@@ -179,7 +179,7 @@ def _read_predictions(output: Path, who: str) -> Predictions:
     file = output / PREDICTIONS
     if not file.is_file():
         msg = (
-            f"T{who[1:]} left no {PREDICTIONS}. The score command must write one, with a row for each row it is given."
+            f"The job of {who} left no {PREDICTIONS}. Its score command must write one, a row for each row it is given."
         )
         raise JobOutputError(msg)
     probability = read_column([file], "probability", who) if "probability" in column_names(file) else None

@@ -255,9 +255,8 @@ def test_model_that_always_says_the_same_is_noted_and_passes_no_bar(loop: Loop, 
         loop, loop.register(loop.train(b"1.5")), holdout, target="late", program=("python", "./constant.py")
     )
     assert "The candidate predicts 0 for every row. It does not look at its input." in read(reference).notes
-    decision = loop.gate(
-        read_evidence(reference), policy=PromotionPolicy(gates=(MetricGate(metric="roc_auc", at_least=0.6),))
-    )
+    policy = PromotionPolicy(gates=(MetricGate(metric="roc_auc", at_least=0.6),))
+    decision = policy.judge(read_evidence(reference))
     assert [verdict.reason for verdict in decision.verdicts] == ["roc_auc must be at least 0.6, but is 0.5000."]
 
 
