@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from airflow_mlops.domain.evaluation import Estimate, Evaluation, Evidence, JudgedModel, LearningTask, MetricComparison
 from airflow_mlops.domain.promotion import PromotionDecision, PromotionPolicy
 from airflow_mlops.engines.yaml import read_document
 from airflow_mlops.operators.promotion import PromotionGateOperator
@@ -34,6 +35,8 @@ def code_blocks(page: str, language: str) -> list[str]:
         ("README.md", "python", "churn.py"),
         ("docs/job-contract.md", "python", "logistic.py"),
         ("docs/promotion.md", "yaml", "policy.yaml"),
+        ("docs/promotion.md", "yaml", "own_policy.yaml"),
+        ("docs/promotion.md", "python", "own_gates.py"),
     ],
 )
 def test_page_shows_the_example_as_it_is(page: str, language: str, example: str) -> None:
@@ -72,6 +75,35 @@ def test_policy_in_yaml_is_the_policy_of_the_reference_dag(airflow_db: None) -> 
     bag = DagBag(dag_folder=str(PROJECT / "dags"))
     dag: Any = bag.get_dag("continuous_training")
     assert PromotionPolicy.from_dict(read_document(EXAMPLES / "policy.yaml")) == dag.get_task("gate").policy
+
+
+def test_gate_of_ones_own_beside_the_dag_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_gates.py").write_text((EXAMPLES / "own_gates.py").read_text())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    policy = PromotionPolicy.from_dict(read_document(EXAMPLES / "own_policy.yaml"))
+    values = {"roc_auc": 0.7, "precision": 0.8, "recall": 0.45}
+    metrics = tuple(
+        MetricComparison(metric=name, higher_is_better=True, candidate=Estimate(value=value, low=value, high=value))
+        for name, value in values.items()
+    )
+    judged = Evaluation(
+        model_name="churn",
+        candidate=JudgedModel(version="1", run_id="r", model_digest="m"),
+        champion=None,
+        dataset_name="holdout",
+        dataset_digest="d",
+        target="churned",
+        task=LearningTask.BINARY,
+        rows=100,
+        confidence_level=0.95,
+        resamples=10,
+        metrics=metrics,
+    )
+    decision = policy.judge(Evidence(uri="/evidence", digest=judged.content_digest(), evaluation=judged))
+    assert decision.passed  # the own gate is a dry run
+    assert decision.verdicts[1].reason == (
+        "Precision is 0.80 and recall 0.45; they may be at most 0.3 apart. A dry run, which decides nothing."
+    )
 
 
 def extending(number: int) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Gate(KindedDocument, abc.ABC):
         path = f"{cls.__module__}.{cls.__qualname__}"
         if "kind" not in vars(cls):
             cls.kind = path
-        elif cls.kind != path:
+        elif not cls.kind.startswith(f"{cls.__module__}."):  # else it comes from the first class, see above
             if not cls.__module__.startswith(f"{_PACKAGE}."):
                 msg = f"The gate {path} is found by its path in a policy. Remove its kind {cls.kind!r}."
                 raise PolicyError(msg)
@@ -116,7 +116,7 @@ class Gate(KindedDocument, abc.ABC):
         if found is None and isinstance(kind, str) and "." in kind:
             found = _import_gate(kind, place)
         if found is None:
-            known = ", ".join(map(repr, GATES))
+            known = ", ".join(map(repr, sorted(GATES)))
             msg = (
                 f"{place} has the kind {kind!r}, but must have one of {known}, or the dotted path of a gate "
                 f"of your own, such as 'my_team.gates.QuietHoursGate'."

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_mlops.domain.drift import ColumnDrift, ComparedData, DataDrift
@@ -140,6 +140,7 @@ def test_every_gate_refuses_evidence_that_holds_nothing(kind: str) -> None:
         assert not verdict.passed, (gate, verdict)
 
 
+@settings(deadline=None)
 @given(gates=any_gates, seen=any_evidence, first_model=first_models, order=st.randoms(use_true_random=False))
 def test_order_of_gates_changes_no_verdict(
     gates: list[Gate], seen: Evidence, first_model: FirstModel, order: random.Random
@@ -151,6 +152,7 @@ def test_order_of_gates_changes_no_verdict(
     assert sorted(map(str, one.verdicts)) == sorted(map(str, other.verdicts))
 
 
+@settings(deadline=None)
 @given(gates=any_gates, more=any_gates, seen=any_evidence, first_model=first_models)
 def test_another_gate_never_turns_a_refusal_into_a_pass(
     gates: list[Gate], more: list[Gate], seen: Evidence, first_model: FirstModel
@@ -162,6 +164,7 @@ def test_another_gate_never_turns_a_refusal_into_a_pass(
         assert any(gate.mode is GateMode.ENFORCE for gate in more)
 
 
+@settings(deadline=None)
 @given(gates=any_gates, more=any_gates, mode=st.sampled_from([GateMode.DRY_RUN, GateMode.OFF]), seen=any_evidence)
 def test_gates_that_are_not_enforced_decide_nothing(
     gates: list[Gate], more: list[Gate], mode: GateMode, seen: Evidence
@@ -174,6 +177,7 @@ def test_gates_that_are_not_enforced_decide_nothing(
     ]
 
 
+@settings(deadline=None)
 @given(gates=any_gates, first_model=first_models)
 def test_policy_survives_the_way_through_json_with_its_digest(gates: list[Gate], first_model: FirstModel) -> None:
     policy = PromotionPolicy(gates=tuple(gates), first_model=first_model)
@@ -182,12 +186,14 @@ def test_policy_survives_the_way_through_json_with_its_digest(gates: list[Gate],
     assert read.content_digest() == policy.content_digest()
 
 
+@settings(deadline=None)
 @given(gate=any_gate)
 def test_gate_survives_the_way_through_json_alone(gate: Gate) -> None:
     document = json.loads(json.dumps(gate.to_dict()))
     assert Gate.from_dict(document) == type(gate).from_dict(document) == gate
 
 
+@settings(deadline=None)
 @given(gates=any_gates, seen=any_evidence)
 def test_decision_survives_the_way_through_json(gates: list[Gate], seen: Evidence) -> None:
     decision = judge(gates, seen, FirstModel.BARS_ONLY)

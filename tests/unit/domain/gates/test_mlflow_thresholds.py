@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import mlflow
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlflow.models import EvaluationResult
+from mlflow.models.evaluation.validation import ModelValidationFailedException
 
 from airflow_mlops.domain.gates import FirstModel, Gate, ImprovementGate, MetricGate
 
@@ -29,10 +32,6 @@ def ours(candidate: float | None, champion: float | None, *, up: bool, **asked: 
 
 
 def mlflows(candidate: float | None, champion: float | None, *, up: bool, **asked: float | None) -> bool:
-    import mlflow
-    from mlflow.models import EvaluationResult
-    from mlflow.models.evaluation.validation import ModelValidationFailedException
-
     given = _asked(**asked)
     threshold = mlflow.models.MetricThreshold(  # type: ignore[no-untyped-call] # MLflow's
         threshold=given["threshold"],
@@ -107,6 +106,7 @@ hundredths = st.integers(-300, 300).map(lambda value: value / 100)
 bars = st.sampled_from([None, 0.013, 0.11, 0.77])  # no hundredths, so that rounding decides nothing
 
 
+@settings(deadline=None)
 @given(candidate=hundredths, champion=hundredths, absolute=bars, relative=bars, up=st.booleans())
 def test_any_change_has_the_same_verdict(
     candidate: float, champion: float, absolute: float | None, relative: float | None, up: bool
