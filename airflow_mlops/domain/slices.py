@@ -43,8 +43,8 @@ class Against(enum.StrEnum):
 class SliceSpec(Document):
     """Which slices to look at.
 
-    By default all columns of the holdout are searched that say something of a group of rows: texts, booleans and
-    numbers, but not the target, times, and columns with a value of its own for nearly every row.
+    By default the columns are searched that the models read by their signatures (all columns where they have none):
+    texts, booleans and numbers, but not the target, times, and columns with a value of its own for nearly every row.
     """
 
     columns: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class SliceSpec(Document):
     search: tuple[str, ...] | None = None
     """The columns to search for the worst slices; ``None`` is all that fit, ``()`` only those named above."""
     exclude: tuple[str, ...] = ()
-    """Columns not to search: those that follow from the target, or that no reader could act on."""
+    """Columns not to search: those that come to be with the outcome, or that no reader could act on."""
     loss: Loss | None = None
     """``None`` is the Brier score where both models give probabilities, 0/1 loss for labels, squared error."""
     min_rows: int = 100

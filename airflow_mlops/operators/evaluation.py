@@ -181,7 +181,14 @@ class EvaluateModelOperator(ScoringOperator):
             diagnostics=tuple(
                 diagnose(model.role, self.task, scored.truth, model.predictions) for model in scored.models
             ),
-            slices=measure_slices(scored, spec.slices, self.target, self.task, self.confidence_level),
+            slices=measure_slices(
+                scored,
+                spec.slices,
+                facts,
+                target=self.target,
+                task=self.task,
+                confidence_level=self.confidence_level,
+            ),
             serving=serving_figures(scored, job_limits(self.limits)) if spec.serving else None,
             explanation=explanation(scored) if spec.explain else None,
             facts=facts,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from airflow_mlops.domain.dataset import ColumnKind
 from airflow_mlops.domain.evaluation import LearningTask
+from airflow_mlops.domain.facts import Facts
 from airflow_mlops.domain.fairness import Fairness, FairnessColumn, FairnessSpec
 from airflow_mlops.domain.slices import MISSING, Slices, SliceSpec
 from airflow_mlops.exceptions import EvaluationError, TooManyGroupsError
@@ -23,14 +24,27 @@ _ROWS_A_VALUE: Final = 10
 
 
 def measure_slices(
-    scored: ScoredHoldout, spec: SliceSpec | None, target: str, task: LearningTask, confidence_level: float
+    scored: ScoredHoldout,
+    spec: SliceSpec | None,
+    facts: Facts,
+    *,
+    target: str,
+    task: LearningTask,
+    confidence_level: float,
 ) -> Slices | None:
-    """Search the holdout for slices in which the candidate is worse; ``None`` when ``spec`` is."""
+    """Search the holdout for slices in which the candidate is worse; ``None`` when ``spec`` is.
+
+    :param facts: what the models read. A column that came to be after the outcome, such as the minutes of a delay,
+        would show slices in which any other model must be worse.
+    :raises EvaluationError: when a column that ``spec`` names is not there or cannot be grouped.
+    """
     from airflow_mlops.engines.numpy import find_slices
 
     if spec is None:
         return None
-    columns, notes = slice_groups(scored.files, target, spec)
+    signatures = [item for item in (facts.signature, facts.champion_signature) if item]
+    inputs = {column.name for item in signatures for column in item.inputs if column.name}
+    columns, notes = slice_groups(scored.files, target, spec, inputs)
     return find_slices(
         spec=spec,
         task=task,
@@ -80,21 +94,29 @@ def _fairness_by(column: str, scored: ScoredHoldout, spec: FairnessSpec, task: L
     return FairnessColumn.of(column, found, spec.min_rows, tuple(notes))
 
 
-def slice_groups(files: Sequence[Path], target: str, spec: SliceSpec) -> tuple[list[Groups], list[str]]:
+def slice_groups(
+    files: Sequence[Path], target: str, spec: SliceSpec, inputs: Collection[str] = ()
+) -> tuple[list[Groups], list[str]]:
     """Return the groups of each column to search, and notes on those that were left out.
 
+    :param inputs: the columns that the models read; none are those of models that do not say.
     :raises EvaluationError: when a column that ``spec`` names is not there or cannot be grouped.
     """
     from airflow_mlops.engines.pyarrow import column_kinds
 
     kinds = column_kinds(files[0]) if files else {}
     require_columns(spec.named, kinds, "Slices are")
-    skipped = {target, *spec.exclude} - set(spec.named)
+    fitting = [column for column, kind in kinds.items() if kind in {ColumnKind.NUMBER, ColumnKind.VALUE}]
+    chosen = {column for column in fitting if not inputs or column in inputs} if spec.search is None else set()
+    chosen = (chosen - {target, *spec.exclude}) | set(spec.named)
     found: list[Groups] = []
     notes: list[str] = []
+    unread = [column for column in fitting if column not in {*chosen, *inputs, target, *spec.exclude}]
+    if spec.search is None and unread:
+        notes.append(f"Not searched, as no model reads them: {', '.join(unread)}. Name those that are of interest.")
     for column, kind in kinds.items():
         named = column in spec.named
-        if not named and (spec.search is not None or column in skipped or kind in {ColumnKind.TIME, ColumnKind.NESTED}):
+        if column not in chosen:
             continue
         try:
             groups = group_rows(files, column, kind, bins=spec.bins, keep=spec.max_values, named=named)
@@ -122,7 +144,6 @@ def group_rows(
     """Return the groups of one column: numbers in ``bins``, else the ``keep`` most frequent values and the others.
 
     :param keep: ``None`` keeps all.
-
     :param named: whether the author asked for this column. Else one that identifies rows is none to group by.
     :raises TooManyGroupsError: for such a column.
     """

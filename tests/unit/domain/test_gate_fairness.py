@@ -110,7 +110,7 @@ def test_other_column_and_other_task_are_refused() -> None:
 )
 def test_gate_that_asks_for_nothing_is_refused(metric: str, bar: dict[str, float], reason: str) -> None:
     with pytest.raises(PolicyError, match=reason):
-        gate(metric, **bar)
+        FairnessGate.from_dict({"column": "sex", "metric": metric, **bar})
 
 
 def test_policy_holds_the_gate_by_its_kind() -> None:
