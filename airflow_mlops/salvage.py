@@ -91,7 +91,8 @@ def begin_salvage(job: AbandonedJob, docker: "DockerEngine", mlflow: "MlflowEngi
     reading, writing = os.pipe()
     os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "airflow_mlops.salvage"],
+        # -P: the folder that the task happens to be in is no place for modules.
+        [sys.executable, "-P", "-m", "airflow_mlops.salvage"],
         os.environ,
         file_actions=[
             (os.POSIX_SPAWN_DUP2, reading, 0),

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import psutil
 import pytest
 
@@ -112,7 +113,11 @@ class Training:
     def log(self) -> list[str]:
         """Return the messages that a person sees in the UI."""
         path = f"/api/v2/dags/{self.dag_id}/dagRuns/once/taskInstances/train/logs/1"
-        return [str(line["event"]) for line in self.stack.airflow._get(path, full_content="true")["content"]]
+        try:
+            content = self.stack.airflow._get(path, full_content="true")["content"]
+        except httpx.HTTPStatusError:  # Its first try has not begun.
+            return []
+        return [str(line["event"]) for line in content]
 
     def run(self) -> "Run":
         experiment = self.mlflow.get_experiment_by_name(self.dag_id)

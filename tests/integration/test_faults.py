@@ -413,6 +413,34 @@ def test_a_new_triggerer_goes_on_and_the_worker_prints_only_what_is_missing(
     work.assert_done_once(answer)
 
 
+def test_a_freed_job_shows_its_secrets_nowhere(
+    make_work: Callable[..., Work], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_API_TOKEN", "s3cr3t-token")
+    tell = "echo half > /opt/ml/output/data/part; cat /opt/ml/input/secrets/token; echo; echo begun; sleep 60"
+    work = make_work(tell, deferrable=True, secrets={"token": "var:api_token"})
+    trigger = work.attempt().defer().trigger
+    assert isinstance(trigger, DockerJobTrigger)
+    assert "s3cr3t-token" not in json.dumps(trigger.serialize()[1])
+    output: list[str] = []
+
+    async def follow_and_kill() -> None:
+        waiting = asyncio.create_task(first_event(trigger))
+        while "Z begun" not in "".join(output):
+            output.append(capfd.readouterr().out)
+            await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await trigger.on_kill()
+
+    asyncio.run(follow_and_kill())
+    work.assert_stopped()
+    log = Path(work.mlflow.download_artifacts(work.runs()[0].info.run_id, "job/log.txt")).read_text()
+    for text in ("".join(output), log):
+        assert "Z ***" in text
+        assert "s3cr3t-token" not in text
+
+
 # Stop means stop -----------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from airflow.sdk import Context
 from airflow.sdk.configuration import conf
@@ -114,7 +114,7 @@ class DeferrableTrainingOperator(TrainModelOperator):
         super().abandon()
         if self._started is None or self._run is None:
             return
-        (_, job), (mlflow, run_id) = self._started, self._run
+        (engine, job), (mlflow, run_id) = self._started, self._run
         abandoned = AbandonedJob(
             work_key=job.work_key,
             limits=job.limits,
@@ -123,7 +123,7 @@ class DeferrableTrainingOperator(TrainModelOperator):
             hidden=tuple(hidden_texts(job.secrets)),
             keep_container=self.keep_on_failure,
         )
-        docker = self.engine()
+        docker = cast("DockerEngine", engine)  # what :meth:`engine` has returned
         begin_salvage(abandoned, replace(docker, job_id=self._handle.job_id if self._handle else None), mlflow)
 
     def _remove(self, job: Job, engine: JobEngine) -> None:
