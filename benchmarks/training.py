@@ -219,7 +219,7 @@ def run_triggers(handles: list[dict[str, Any]], pipe: Connection) -> None:
             handle=handle, limits=LIMITS.to_dict(), run_id="", docker_conn_id=None, mlflow_conn_id="mlflow_default"
         )
         async for event in trigger.run():
-            assert event.payload == {"error": None}  # noqa: S101
+            assert event.payload["error"] is None  # noqa: S101
 
     async def wait_for_all() -> None:
         waiting = [asyncio.create_task(wait(handle)) for handle in handles]
