@@ -54,5 +54,5 @@ def test_what_cannot_be_searched_is_refused(given_spec: dict[str, object], reaso
 
 
 def test_misspelt_key_is_named() -> None:
-    with pytest.raises(InvalidInputError, match="unknown key 'colums'"):
-        SliceSpec.from_dict({"colums": ["a"]})
+    with pytest.raises(InvalidInputError, match="unknown key 'column'"):
+        SliceSpec.from_dict({"column": ["a"]})
