@@ -6,6 +6,7 @@ from html import escape
 from airflow_mlops.domain.evaluation import Estimate, Evaluation, MetricComparison
 from airflow_mlops.domain.evaluation_diagnostics import CalibrationBin, Confusion, Curve, Diagnostics
 from airflow_mlops.domain.explanation_html import explanation_section
+from airflow_mlops.domain.facts_html import drift_section, facts_section
 from airflow_mlops.domain.fairness_html import fairness_section
 from airflow_mlops.domain.html import html_page, html_table
 from airflow_mlops.domain.serving_html import serving_section
@@ -31,6 +32,8 @@ def render(evaluation: Evaluation, digest: str) -> str:
         _confusions(evaluation),
         explanation_section(evaluation.explanation),
         serving_section(evaluation.serving),
+        drift_section(evaluation.drift),
+        facts_section(evaluation.facts),
     ]
     return html_page(f"{candidate} against {against}", "\n".join(section for section in sections if section))
 

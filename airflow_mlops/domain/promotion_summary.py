@@ -1,8 +1,9 @@
 """What a reviewer reads before approving: Markdown for Airflow's Required Actions page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from airflow_mlops.domain.evaluation import Estimate, Evaluation
+from airflow_mlops.domain.facts import TrainingFacts
 from airflow_mlops.domain.fairness import Disparity, Fairness
 from airflow_mlops.domain.promotion import GateMode, GateVerdict, PromotionDecision
 from airflow_mlops.domain.registry import (
@@ -46,8 +47,22 @@ def approval_summary(
 
 
 def _gates(decision: PromotionDecision) -> str:
-    rows = [f"| {_mark(verdict)} | {_cell(verdict.gate)} | {_cell(verdict.reason)} |" for verdict in decision.verdicts]
-    return "\n".join(["### Gates", "", "| | Gate | Verdict |", "|---|---|---|", *rows])
+    """Return the verdicts that decide, then those that do not: what is tried, and what is switched off."""
+    decide = [verdict for verdict in decision.verdicts if verdict.mode is GateMode.ENFORCE]
+    tried = [verdict for verdict in decision.verdicts if verdict.mode is GateMode.DRY_RUN]
+    off = [verdict for verdict in decision.verdicts if verdict.mode is GateMode.OFF]
+    parts = [f"### Gates: {sum(verdict.passed for verdict in decide)} of {len(decide)} passed", _verdicts(decide)]
+    if tried or off:
+        would = sum(not verdict.passed for verdict in tried)
+        counts = [f"{len(tried)} on trial, {would} of which would refuse"] if tried else []
+        counts += [f"{len(off)} off"] if off else []
+        parts += [f"**These decide nothing**: {'; '.join(counts)}.", _verdicts([*tried, *off])]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _verdicts(verdicts: Sequence[GateVerdict]) -> str:
+    rows = [f"| {_mark(verdict)} | {_cell(verdict.gate)} | {_cell(verdict.reason)} |" for verdict in verdicts]
+    return "\n".join(["| | Gate | Verdict |", "|---|---|---|", *rows]) if rows else ""
 
 
 def _mark(verdict: GateVerdict) -> str:
@@ -136,11 +151,18 @@ def _provenance(decision: PromotionDecision, evaluation: Evaluation, candidate: 
         "Evidence": ("", decision.evidence_digest),
     }
     rows = [f"| {what} | {name or ''} `{digest[:_SHORT]}` |" for what, (name, digest) in facts.items() if digest]
+    if evaluation.facts:
+        rows += _ages(evaluation.facts.training)
     if decision.report_uri:
         rows.append(f"| Report | `{_cell(decision.report_uri)}` |")
     if code := tags.get(TAG_CODE_VERSION):
         rows.append(f"| Code | `{_cell(code)}` |")
     return "\n".join(["### Where it came from", "", "| | |", "|---|---|", *rows])
+
+
+def _ages(training: TrainingFacts) -> list[str]:
+    times = {"Training data until": training.data_until, "Trained": training.trained_at}
+    return [f"| {what} | {time:%Y-%m-%d %H:%M} UTC |" for what, time in times.items() if time]
 
 
 def _estimate(estimate: Estimate | None, *, signed: bool = False) -> str:

@@ -28,7 +28,7 @@ from airflow_mlops.domain.registry import (
 from airflow_mlops.domain.serialization import digest_of
 from airflow_mlops.exceptions import EvaluationError, InvalidInputError
 
-from .gates.judged import comparison, evaluation, evidence
+from .gates.judged import AS_OF, comparison, evaluation, evidence, facts
 
 # Policies ------------------------------------------------------------------------------------------------------------
 
@@ -198,6 +198,28 @@ def test_reviewer_sees_which_verdicts_decide_nothing() -> None:
     off = MetricGate(metric="auc", at_least=0.9, mode=GateMode.OFF)
     decision = PromotionPolicy(gates=(MetricGate(metric="auc", at_least=0.5), tried, off)).judge(EVIDENCE)
     text = approval_summary(decision, EVIDENCE.evaluation, CANDIDATE, {})
+    assert "### Gates: 1 of 1 passed" in text
+    assert "**These decide nothing**: 1 on trial, 1 of which would refuse; 1 off." in text
     assert "| ✅ | auc ≥ 0.5 |" in text
     assert "| dry run ❌ | auc ≥ 0.9 |" in text
     assert "| off | auc ≥ 0.9 | Switched off, so not asked. |" in text
+
+
+def test_approval_of_twelve_gates_puts_what_decides_first_and_each_in_one_row() -> None:
+    modes = [GateMode.OFF, GateMode.DRY_RUN, GateMode.ENFORCE] * 4
+    gates = tuple(
+        MetricGate(metric="auc", at_least=bar / 20, mode=mode) for bar, mode in zip(range(1, 13), modes, strict=True)
+    )
+    decision = PromotionPolicy(gates=gates).judge(EVIDENCE)
+    text = approval_summary(decision, EVIDENCE.evaluation, CANDIDATE, {})
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if "auc ≥" in line]
+    assert rows == ["✅"] * 4 + ["dry run ✅"] * 4 + ["off"] * 4
+    assert "### Gates: 4 of 4 passed" in text
+    assert "4 on trial, 0 of which would refuse; 4 off" in text
+
+
+def test_reviewer_sees_how_old_the_candidate_is() -> None:
+    known = facts(data_until=AS_OF, trained_at=AS_OF)
+    text = approval_summary(DECISION, evaluation(comparison(0.8, 0.7), facts=known), CANDIDATE, {})
+    assert "| Training data until | 2026-03-01 00:00 UTC |" in text
+    assert "| Trained | 2026-03-01 00:00 UTC |" in text

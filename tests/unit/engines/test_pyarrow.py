@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mlops.domain.dataset import ColumnKind
-from airflow_mlops.engines.pyarrow import column_kinds, read_groups, read_numbers
+from airflow_mlops.engines.pyarrow import column_kinds, read_groups, read_numbers, read_sample
 from airflow_mlops.exceptions import EvaluationError, TooManyGroupsError
 
 
@@ -111,3 +111,29 @@ def test_texts_are_no_numbers(tmp_path: Path) -> None:
 )
 def test_columns_have_a_kind(tmp_path: Path, values: list[Any], kind: ColumnKind) -> None:
     assert column_kinds(write(tmp_path, values)[0]) == {"c": kind}
+
+
+def test_sample_is_of_all_files_without_replacement_and_the_same_every_time(tmp_path: Path) -> None:
+    files = write(tmp_path, list(range(50)), list(range(50, 101)))
+    sample = read_sample(files, ["c"], 20, "seed")["c"]
+    assert len(set(sample)) == 20
+    assert min(map(float, sample)) < 50 <= max(map(float, sample))  # type: ignore[arg-type] # all are numbers
+    assert sample == read_sample(files, ["c"], 20, "seed")["c"]
+    assert sample != read_sample(files, ["c"], 20, "another seed")["c"]
+
+
+def test_sample_of_more_rows_than_there_are_is_all_of_them_in_order(tmp_path: Path) -> None:
+    assert read_sample(write(tmp_path, [3, None], [1]), ["c"], 10, "seed") == {"c": [3.0, None, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("values", "plain"),
+    [
+        ([True, None], ["true", None]),
+        (["a", None], ["a", None]),
+        ([1.5, float("nan")], [1.5, None]),
+        ([decimal.Decimal("1.5"), None], [1.5, None]),
+    ],
+)
+def test_sample_holds_plain_values(tmp_path: Path, values: list[Any], plain: list[Any]) -> None:
+    assert read_sample(write(tmp_path, values), ["c"], 10, "seed") == {"c": plain}
