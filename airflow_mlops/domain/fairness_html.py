@@ -5,6 +5,9 @@ from html import escape
 from airflow_mlops.domain.fairness import RATES, Disparity, Fairness, FairnessColumn, FairnessGroup, GroupRate
 from airflow_mlops.domain.html import html_table
 
+_NAMED_OTHERWISE = ("selection_rate_", "true_positive_rate_")
+"""Distances that the field calls demographic parity and equal opportunity: one row each is enough."""
+
 
 def fairness_section(fairness: Fairness | None) -> str:
     """Return the section: for each sensitive column the distance between its groups, and the groups themselves."""
@@ -36,6 +39,7 @@ def _disparities(found: FairnessColumn) -> str:
             *([_value(item.champion)] if compared else []),
         ]
         for item in found.disparities
+        if not item.metric.startswith(_NAMED_OTHERWISE)
     ]
     return html_table(header, rows, texts=2)
 

@@ -183,6 +183,15 @@ class Slices(Document):
         ]
         return max(found, key=lambda item: (item.difference or 0, item.rows), default=None)
 
+    def beyond(self, margin: float, min_rows: int = 0) -> Slice | None:
+        """Return the surest of the slices that are significantly worse by more than a margin, if there is one."""
+        found = (
+            item
+            for item in (*self.worst, *self.extremes)
+            if item.rows >= min_rows and item.is_worse(self.significance) and (item.difference or 0) > margin
+        )
+        return next(found, None)
+
     def costliest(self, min_rows: int = 0) -> Slice | None:
         """Return the judged slice of at least so many rows with the greatest loss of the candidate."""
         found = [

@@ -17,7 +17,7 @@ def slices_section(slices: Slices | None) -> str:
         _table(slices, slices.worst) if slices.worst else "",
         f'<p class="notes">{escape(_reading(slices))}</p>' if slices.worst else "",
         *(_named(slices, table) for table in slices.tables),
-        *(f'<p class="empty">{escape(note)}</p>' for note in slices.notes),
+        f'<p class="empty">{escape(" ".join(slices.notes))}</p>' if slices.notes else "",
     ]
     return "\n".join(part for part in parts if part)
 
@@ -43,7 +43,7 @@ def _reading(slices: Slices) -> str:
         f"worse. Its interval is that of the one slice. p is of the {slices.test} that the candidate is no worse "
         f"there, corrected after Benjamini and Hochberg for all {slices.judged:,} slices: of those called worse, "
         f"{slices.significance:.0%} may be so by chance. Surely worse slices come first, by how much they are worse at "
-        f"the least; the others after them are no finding."
+        f"the least; the others after them are no finding. Slices overlap, so that one fault shows in several."
     )
 
 

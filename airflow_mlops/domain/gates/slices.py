@@ -80,7 +80,8 @@ class SliceGate(Gate):
         return self._compare(slices, min_rows, self.margin)
 
     def _compare(self, slices: Slices, min_rows: int, margin: float) -> GateVerdict:
-        worst = slices.surely_worse(min_rows)
+        beyond = slices.beyond(margin, min_rows)
+        worst = beyond or slices.surely_worse(min_rows)
         if worst is None:
             return self.passing(
                 f"Of {slices.judged:,} slices, none of {min_rows:,} rows or more is significantly worse than the "
@@ -91,9 +92,10 @@ class SliceGate(Gate):
             f"{worst.difference or 0:.4f} worse"
         )
         tested = f"{slices.test}, p = {worst.adjusted_p or 0:.2g} corrected for {slices.judged:,} slices"
-        if (worst.difference or 0) > margin:
+        if beyond is not None:
             allowed = f", but may be worse by {margin:g} at most" if margin else ""
-            return self.refusal(f"{compared}{allowed} ({tested}).")
+            all_of_them = f" {slices.worse:,} slices are significantly worse in all." if slices.worse > 1 else ""
+            return self.refusal(f"{compared}{allowed} ({tested}).{all_of_them}")
         return self.passing(f"The worst slice is {compared}, which is within {margin:g} ({tested}).")
 
     def _unfit(self, slices: Slices) -> str:

@@ -65,6 +65,16 @@ def test_refusal_names_slice_rows_both_values_and_the_test() -> None:
     )
 
 
+def test_refusal_names_the_surest_slice_and_how_many_there_are() -> None:
+    found = searched(WORSE, piece("HA", 120, 0.4, 0.2, 0.04))
+    assert found.slices is not None
+    verdict = SliceGate().judge(replace(found, slices=replace(found.slices, worse=66)), FirstModel.REFUSE)
+    assert verdict.reason.startswith("carrier = EV and origin = LGA (2,345 rows)")
+    assert verdict.reason.endswith("66 slices are significantly worse in all.")
+    beyond = SliceGate(margin=0.1, loss=Loss.BRIER_SCORE).judge(found, FirstModel.REFUSE)
+    assert beyond.reason.startswith("carrier = HA and origin = LGA (120 rows)")
+
+
 @pytest.mark.parametrize(("margin", "passes"), [(0.03, False), (0.05, True)])
 def test_slice_may_be_worse_within_the_margin(margin: float, *, passes: bool) -> None:
     verdict = SliceGate(margin=margin, loss=Loss.BRIER_SCORE).judge(searched(WORSE), FirstModel.REFUSE)
