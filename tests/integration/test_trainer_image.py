@@ -22,21 +22,27 @@ from docker.models.containers import Container
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from airflow_mlops.domain.explanation import ExplanationSpec, ModelExplanation
 from airflow_mlops.domain.job import (
+    EXPLANATION,
     MLMODEL,
     PREDICTIONS,
     SCORE_CHANNEL,
+    SERVING,
     TRAIN_CHANNEL,
     Job,
     JobCommand,
+    JobLimits,
     JobState,
+    read_figures,
     read_metrics,
 )
 from airflow_mlops.domain.registry import TAG_BACKEND, TAG_IMAGE_DIGEST, TAG_MODEL_DIGEST, ModelVersion
+from airflow_mlops.domain.serving import ModelServing, ServingSpec
 from airflow_mlops.engines.docker import DockerEngine
 from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.operators.evaluation import EvaluateModelOperator
-from airflow_mlops.operators.jobs import SCORER, scorer_program
+from airflow_mlops.operators.jobs import SCORER, job_hyperparameters, scorer_program
 from airflow_mlops.operators.scoring import Bench
 from demo.flights import write_months
 
@@ -75,6 +81,20 @@ def bare_image(engine: DockerClient, image: str) -> Iterator[str]:
     tag = "airflow-mlops/bare:test"
     recipe = f"FROM {image}\nUSER root\nRUN rm -r /app\nENTRYPOINT []\nUSER 1000\n"
     engine.images.build(fileobj=io.BytesIO(recipe.encode()), tag=tag, rm=True)
+    yield tag
+    engine.images.remove(tag, force=True)
+
+
+@pytest.fixture
+def image_with_shap(engine: DockerClient, image: str, tmp_path: Path) -> Iterator[str]:
+    """The trainer image, and what `shap` needs beside it: 190 MB that no other test has to carry."""
+    folder, tag = tmp_path / "with-shap", "airflow-mlops/shap:test"
+    python = Path(sys.base_prefix) / "bin" / "python3"
+    wanted = ["shap==0.51.0", "numba==0.68.1", "llvmlite==0.50.0", "slicer==0.0.8", "tqdm==4.70.1"]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
+    subprocess.run([*pip, "--no-deps", "--target", folder / "shap", *wanted], check=True)
+    (folder / "Dockerfile").write_text(f"FROM {image}\nCOPY shap /opt/shap\nENV PYTHONPATH=/opt/shap\n")
+    engine.images.build(path=str(folder), tag=tag, rm=True, timeout=240)
     yield tag
     engine.images.remove(tag, force=True)
 
@@ -189,6 +209,58 @@ def test_model_that_one_container_trains_is_scored_in_an_image_that_knows_no_mor
     march = pd.read_parquet(months[2])
     assert len(predictions) == len(march)
     assert 0.65 < roc_auc_score(march["late"], predictions["probability"]) < 0.75
+
+
+def test_model_is_timed_and_explained_in_its_image_within_its_limits(
+    create_job: CreateJob, months: list[Path], tmp_path: Path, image_with_shap: str
+) -> None:
+    files = {
+        "input/config/hyperparameters.json": json.dumps(HYPERPARAMETERS).encode(),
+        "input/data/train/01.parquet": months[0].read_bytes(),
+    }
+    training = create_job("train", files)
+    assert run(training) == 0
+    for name, content in take(training, "/opt/ml/model").items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "02.parquet").symlink_to(months[1])
+    asked = {
+        "target": "late",
+        "task": "binary",
+        "serving": ServingSpec(calls=20, seconds=60.0).to_dict(),
+        "explanation": ExplanationSpec(rows=500, repeats=2, seconds=120.0).to_dict(),
+    }
+    job = Job(
+        work_key=uuid.uuid4().hex,
+        command=JobCommand.SCORE,
+        hyperparameters=job_hyperparameters(asked),
+        channels={SCORE_CHANNEL: tmp_path / "rows"},
+        model=tmp_path / "model",
+        code=SCORER,
+        image=image_with_shap,
+        program=scorer_program(in_image=True),
+        limits=JobLimits(memory_mb=1024, cpus=1.0, processes=64),
+    )
+    result = DockerEngine().run(job, tmp_path / "result", print)
+    DockerEngine().remove(job.work_key)
+    assert (result.state, result.reason) == (JobState.SUCCEEDED, "")
+
+    serving = ModelServing.read(read_figures(tmp_path / "result", SERVING), model_bytes=1, place="docker")
+    assert (serving.calls, serving.rows, serving.notes) == (20, 23_611, ())
+    assert serving.cold_start_seconds is not None
+    assert serving.p50_ms is not None
+    assert serving.cold_start_seconds * 1000 > serving.p50_ms
+    assert serving.peak_memory_bytes is not None
+    assert serving.peak_memory_bytes < 1024 * 2**20
+    explanation = ModelExplanation.read(read_figures(tmp_path / "result", EXPLANATION))
+    assert explanation.notes == ()
+    assert [item.feature for item in explanation.importances] == HYPERPARAMETERS["features"].split(",")
+    assert explanation.shap_rows == 100
+    # Texts are among the features; the hour of departure says most about a delay, by both ways to ask.
+    shap = {item.feature: item.shap for item in explanation.importances}
+    assert all(value is not None and value >= 0 for value in shap.values())
+    assert explanation.ranked[0].feature == max(shap, key=lambda name: shap[name] or 0.0) == "hour"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")  # MLflow's own, when it saves a model
