@@ -13,6 +13,7 @@ import pytest
 
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.evaluation import Evaluation, EvidenceReference
+from airflow_mlops.domain.gates import ExplanationGate, LatencyGate, ModelSizeGate
 from airflow_mlops.domain.promotion import ImprovementGate, MetricGate, PromotionPolicy
 from airflow_mlops.domain.registry import (
     CHAMPION,
@@ -117,6 +118,57 @@ def test_regression_passes_through_the_same_operator(loop: Loop, holdout: Snapsh
     evaluation = Evaluation.from_dict(json.loads(Path(reference.uri).read_text()))
     assert {item.metric for item in evaluation.metrics} == {"rmse", "mae", "r2"}
     assert "Residuals" in Path(reference.report_uri).read_text()
+
+
+def test_program_that_measures_nothing_is_told_in_the_evidence_and_refused_by_the_gates(
+    loop: Loop, holdout: Snapshot
+) -> None:
+    reference = binary(loop, loop.register(loop.train(b"1.5")), holdout)
+    evaluation = read_evidence(reference).evaluation
+    assert evaluation.serving is not None
+    assert evaluation.serving.candidate.model_bytes > 0
+    assert evaluation.explanation is not None
+    gates = (LatencyGate(at_most_ms=1e9), ExplanationGate(), ModelSizeGate(at_most_mb=1))
+    verdicts = PromotionPolicy(gates=gates).judge(read_evidence(reference)).verdicts
+    assert [verdict.passed for verdict in verdicts[:3]] == [False, False, True]
+    assert "left no output/data/serving.json" in verdicts[0].reason
+    assert "left no output/data/explanation.json" in verdicts[1].reason
+
+
+def test_figures_that_a_program_leaves_are_compared_with_the_champions(loop: Loop, holdout: Snapshot) -> None:
+    measure = """
+        import json
+        figures = {"calls": 200, "p50_ms": 1.0, "p95_ms": abs(slope), "p99_ms": 9.0}
+        (root / "output/data/serving.json").write_text(json.dumps(figures))
+        importances = [{"feature": "x", "mean": abs(slope), "standard_deviation": 0.1},
+                       {"feature": "y", "mean": 1.0, "standard_deviation": 0.1}]
+        (root / "output/data/explanation.json").write_text(json.dumps({"metric": "mae", "importances": importances}))
+    """
+    (loop.folder / "measured.py").write_text(textwrap.dedent(SCORE) + textwrap.dedent(measure))
+    arguments = {"target": "delay", "task": "regression", "program": ("python", "./measured.py")}
+    loop.mlflow.set_alias(loop.register(loop.train(b"1.0")), CHAMPION)
+    reference = evaluate(loop, loop.register(loop.train(b"3.0")), holdout, **arguments)
+    gates = (LatencyGate(at_most_times_champion=2.5), ExplanationGate(drift_at_most=0.2))
+    verdicts = PromotionPolicy(gates=gates).judge(read_evidence(reference)).verdicts
+    assert verdicts[0].reason.startswith("p95 latency is 3 ms against the champion's 1 ms, but may be at most 2.5")
+    assert verdicts[1].reason.startswith("25% of the importance is on other features than the champion's")
+    page = Path(reference.report_uri).read_text()
+    assert "<h2>Serving</h2>" in page
+    assert "<b>25%</b> of the importance" in page
+
+    (loop.folder / "measured.py").write_text(
+        textwrap.dedent(SCORE) + "(root / 'output/data/serving.json').write_text('[]')"
+    )
+    with pytest.raises(JobOutputError, match=r"serving\.json must be an object of names and figures"):
+        evaluate(loop, loop.register(loop.train(b"4.0")), holdout, **arguments)
+
+
+def test_nothing_is_measured_where_the_spec_switches_it_off(loop: Loop, holdout: Snapshot) -> None:
+    candidate = loop.register(loop.train(b"1.5"))
+    spec = {"serving": None, "explain": None}
+    reference = evaluate(loop, candidate, holdout, target="late", program=("python", "./binary.py"), spec=spec)
+    evaluation = read_evidence(reference).evaluation
+    assert (evaluation.serving, evaluation.explanation) == (None, None)
 
 
 def test_second_evaluation_of_the_same_models_is_the_same_evidence(loop: Loop, holdout: Snapshot) -> None:
