@@ -24,6 +24,7 @@
         ├── JobStoppedError          the job was stopped from outside
         ├── DockerUnavailableError
         ├── MlflowUnavailableError
+        ├── AirflowUnavailableError  Airflow's own API server
         └── StorageUnavailableError
 
 ``MlopsOperator`` gives every task an ``ExceptionRetryPolicy`` made of these two branches.
@@ -116,6 +117,10 @@ class DockerUnavailableError(TransientError):
 
 class MlflowUnavailableError(TransientError):
     """The MLflow server does not answer."""
+
+
+class AirflowUnavailableError(TransientError):
+    """Airflow's own API server does not answer."""
 
 
 class StorageUnavailableError(TransientError):

@@ -28,6 +28,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_mlops.operators.registry",
                     "airflow_mlops.operators.promotion",
+                    "airflow_mlops.operators.approval",
                 ],
             },
             {

@@ -7,13 +7,10 @@ from airflow.sdk import DAG, Param, conf
 
 from airflow_mlops.domain.promotion import ImprovementGate, MetricGate, PromotionPolicy
 from airflow_mlops.domain.training import Backend
+from airflow_mlops.operators.approval import PromotionApprovalOperator
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.evaluation import EvaluateModelOperator
-from airflow_mlops.operators.promotion import (
-    PromoteModelOperator,
-    PromotionApprovalOperator,
-    PromotionGateOperator,
-)
+from airflow_mlops.operators.promotion import PromoteModelOperator, PromotionGateOperator
 from airflow_mlops.operators.registry import RegisterModelOperator
 from airflow_mlops.operators.training import DockerTrainingOperator, ProcessTrainingOperator, TrainModelOperator
 from airflow_mlops.operators.validation import DataValidationOperator
@@ -135,9 +132,9 @@ with DAG(
         target=TARGET,
     )
     gate = PromotionGateOperator(task_id="gate", evidence=evaluate.output, policy=POLICY)
-    approve = PromotionApprovalOperator(task_id="approve", decision=gate.output)
+    approve = PromotionApprovalOperator(task_id="approve", decision=gate.output, policy=POLICY)
     promote = PromoteModelOperator(
-        task_id="promote", decision=gate.output, approval=approve.output, model_name=MODEL_NAME
+        task_id="promote", decision=gate.output, approval=approve.output, policy=POLICY, model_name=MODEL_NAME
     )
 
     validate_training >> train

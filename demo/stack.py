@@ -29,6 +29,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 LOOPBACK = "127.0.0.1"
 TRAINER_IMAGE = "airflow-mlops/trainer:latest"
 USER = "reviewer"
+ENGINEER = "engineer"
+"""Starts the Dag runs: by default, nobody may approve an own trigger."""
 # Task logs are read from the disk that all components share: the servers for them would listen on all interfaces.
 COMPONENTS = (
     ("api-server",),
@@ -52,6 +54,8 @@ class Stack:
     :param backend: where jobs run; ``None`` takes Docker when an engine answers.
     :param dags: the folder that Airflow reads.
     :param dag_ids: the Dags that must have been read before the stack counts as ready.
+    :param reviewers: further users and their roles, with the same password.
+    :param settings: further settings of Airflow, by section.
     :param say: takes each line meant for a person.
     """
 
@@ -62,6 +66,8 @@ class Stack:
         backend: Backend | None = None,
         dags: Path = PROJECT / "dags",
         dag_ids: Iterable[str] = ("continuous_training",),
+        reviewers: Mapping[str, str] | None = None,
+        settings: Mapping[str, Mapping[str, object]] | None = None,
         airflow_port: int = 8080,
         mlflow_port: int = 5000,
         say: Say = print,
@@ -75,12 +81,15 @@ class Stack:
         self._run = self.folder / "run"
         self._dags = dags
         self._dag_ids = tuple(dag_ids)
+        self._users = {USER: "admin", ENGINEER: "user", **(reviewers or {})}
+        self._settings = settings or {}
         self._say = say
         self._work_keys: list[WorkKey] = []
         self._processes = Processes(self._run)
         self.mlflow_uri = f"http://{LOOPBACK}:{self._claim_port('MLflow', mlflow_port)}"
         airflow = f"http://{LOOPBACK}:{self._claim_port('Airflow', airflow_port)}"
         self.airflow = AirflowClient(airflow, USER, self.password)
+        self._engineer = AirflowClient(airflow, ENGINEER, self.password)
 
     def __enter__(self) -> Self:
         try:
@@ -96,6 +105,7 @@ class Stack:
     def stop(self) -> None:
         """End every process and every job of the stack. Calling it twice is fine."""
         self.airflow.close()
+        self._engineer.close()
         self._processes.stop()
         if self.backend == "docker":
             _remove_containers(self._work_keys)
@@ -108,8 +118,9 @@ class Stack:
         self._processes.check()
 
     def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, object]) -> None:
-        """Start a Dag run, whose jobs end with the stack."""
-        self.airflow.trigger(dag_id, run_id, conf)
+        """Start a Dag run as the engineer; its jobs end with the stack."""
+        self._engineer.log_in()
+        self._engineer.trigger(dag_id, run_id, conf)
         tasks = self.airflow.run(dag_id, run_id).tasks
         self._work_keys += [WorkKey(dag_id=dag_id, run_id=run_id, task_id=task.task_id) for task in tasks]
 
@@ -182,7 +193,7 @@ class Stack:
         temporary.mkdir()
         passwords = home / "passwords.json"
         passwords.touch(mode=0o600)
-        passwords.write_text(json.dumps({USER: self.password}))
+        passwords.write_text(json.dumps(dict.fromkeys(self._users, self.password)))
         settings: dict[str, dict[str, object]] = {
             "api": {
                 "host": LOOPBACK,
@@ -199,7 +210,7 @@ class Stack:
                 "fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
                 "load_examples": False,
                 "parallelism": 4,
-                "simple_auth_manager_users": f"{USER}:admin",
+                "simple_auth_manager_users": ",".join(f"{user}:{role}" for user, role in self._users.items()),
                 "simple_auth_manager_passwords_file": passwords,
             },
             "dag_processor": {"min_file_process_interval": 60, "refresh_interval": 30},
@@ -208,6 +219,8 @@ class Stack:
             "mlops": {"artifacts_root": f"file://{self._run}/artifacts", "job_backend": self.backend},
             "scheduler": {"scheduler_idle_sleep_time": 0.1},
         }
+        for section, options in self._settings.items():
+            settings[section] = {**settings.get(section, {}), **options}
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "MLFLOW_"))},
             **{

@@ -3,10 +3,10 @@
 A missing metric, a missing champion that a gate needs, or an empty list of gates is a refusal with its reason.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from airflow_mlops.domain.approval import Approval, approval_refusals
+from airflow_mlops.domain.approval import ApprovalRules
 from airflow_mlops.domain.evaluation import Evaluation, Evidence, EvidenceReference
 from airflow_mlops.domain.gates import FirstModel, Gate, GateMode, GateVerdict, ImprovementGate, MetricGate
 from airflow_mlops.domain.registry import ModelVersion
@@ -14,6 +14,7 @@ from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import PolicyError
 
 __all__ = [
+    "ApprovalRules",
     "FirstModel",
     "GateMode",
     "GateVerdict",
@@ -22,6 +23,7 @@ __all__ = [
     "Promotion",
     "PromotionDecision",
     "PromotionPolicy",
+    "judgement_refusals",
     "promotion_refusals",
 ]
 
@@ -34,6 +36,8 @@ class PromotionPolicy(Document):
 
     gates: tuple[Gate, ...]
     first_model: FirstModel = FirstModel.BARS_ONLY
+    approval: ApprovalRules = field(default_factory=ApprovalRules)
+    """Who must agree, once the gates have passed."""
 
     def judge(self, evidence: Evidence) -> "PromotionDecision":
         """Ask every gate, whatever the others say; all that are enforced must pass, and there must be one."""
@@ -127,20 +131,15 @@ class Promotion(Document):
 
 
 def promotion_refusals(
-    decision: PromotionDecision,
-    approval: Approval | None,
-    *,
-    candidate: ModelVersion,
-    champion: ModelVersion | None,
-    evidence_digest: str,
+    decision: PromotionDecision, *, candidate: ModelVersion, champion: ModelVersion | None, evidence_digest: str
 ) -> tuple[str, ...]:
-    """Return every reason not to promote, given what the registry and the artifact store hold at this moment.
+    """Return every reason not to follow a decision, given what the registry and the artifact store hold at this moment.
 
     :param candidate: the version that the decision names, as the registry has it now.
     :param champion: the version that serves now. The candidate itself is fine: an earlier try has promoted it.
     :param evidence_digest: of the evaluation that the decision names, as the artifact store has it now.
     """
-    reasons = [*approval_refusals(decision, approval)]
+    reasons = []
     if not decision.passed:
         failed = [verdict.reason for verdict in decision.verdicts if verdict.refuses]
         reasons.append(f"The gates refused it: {' '.join(failed)}")
@@ -158,6 +157,22 @@ def promotion_refusals(
             f"{_named(decision.champion_version)}. Evaluate it against the new champion."
         )
     return tuple(reasons)
+
+
+def judgement_refusals(decision: PromotionDecision, policy: PromotionPolicy, evidence: Evidence) -> tuple[str, ...]:
+    """Return why a decision is not what this policy says of its evidence: one of them was changed since."""
+    if (now := policy.content_digest()) != decision.policy_digest:
+        changed = (
+            f"The policy has changed since the gates ran: it is {now[:12]} now, but {decision.policy_digest[:12]} "
+            f"judged. Start a new Dag run, which judges by the new one."
+        )
+        return (changed,)
+    again = policy.judge(evidence)
+    if again == decision:
+        return ()
+    differ = [verdict.gate for verdict in again.verdicts if verdict not in decision.verdicts]
+    what = f"the gates say otherwise of the same evidence: {', '.join(differ)}" if differ else "it names other things"
+    return (f"The decision is not what the policy says: {what}. Was it edited? Start a new Dag run.",)
 
 
 def _named(version: str | None) -> str:

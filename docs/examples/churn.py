@@ -3,9 +3,10 @@
 from airflow.sdk import DAG
 
 from airflow_mlops.domain.promotion import ImprovementGate, MetricGate, PromotionPolicy
+from airflow_mlops.operators.approval import PromotionApprovalOperator
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.evaluation import EvaluateModelOperator
-from airflow_mlops.operators.promotion import PromoteModelOperator, PromotionApprovalOperator, PromotionGateOperator
+from airflow_mlops.operators.promotion import PromoteModelOperator, PromotionGateOperator
 from airflow_mlops.operators.registry import RegisterModelOperator
 from airflow_mlops.operators.training import DockerTrainingOperator
 from airflow_mlops.operators.validation import DataValidationOperator
@@ -21,6 +22,8 @@ with DAG("churn", schedule="@weekly"):
     model = RegisterModelOperator(task_id="register", model_name="churn", training=job.output, validation=valid.output)
     judged = EvaluateModelOperator(task_id="evaluate", model_version=model.output, holdout=unseen.output, target="left")
     decision = PromotionGateOperator(task_id="gate", evidence=judged.output, policy=POLICY)
-    answer = PromotionApprovalOperator(task_id="approve", decision=decision.output)
-    PromoteModelOperator(task_id="promote", decision=decision.output, approval=answer.output, model_name="churn")
+    answer = PromotionApprovalOperator(task_id="approve", decision=decision.output, policy=POLICY)
+    PromoteModelOperator(
+        task_id="promote", decision=decision.output, approval=answer.output, policy=POLICY, model_name="churn"
+    )
     valid >> job

@@ -34,11 +34,8 @@ from airflow_mlops.exceptions import (
     RegistryError,
 )
 from airflow_mlops.hooks.storage import artifact_store
-from airflow_mlops.operators.promotion import (
-    PromoteModelOperator,
-    PromotionApprovalOperator,
-    PromotionGateOperator,
-)
+from airflow_mlops.operators.approval import PromotionApprovalOperator
+from airflow_mlops.operators.promotion import PromoteModelOperator, PromotionGateOperator
 from airflow_mlops.operators.registry import RegisterModelOperator
 
 pytestmark = pytest.mark.integration
@@ -149,7 +146,7 @@ class Loop:
         return PromotionDecision.from_dict(operator.execute(self.context(operator)))
 
     def approve(self, decision: PromotionDecision, option: str = "Approve", **event: Any) -> Approval:
-        operator = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict())
+        operator = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict(), policy=POLICY)
         answer = {
             "chosen_options": [option],
             "params_input": {"comment": "looks right", "decision": decision.content_digest()},
@@ -164,7 +161,7 @@ class Loop:
             task_id="promote",
             decision=decision.to_dict(),
             approval=approval and approval.to_dict(),
-            **{"model_name": self.model_name, **arguments},
+            **{"model_name": self.model_name, "policy": POLICY, **arguments},
         )
         return Promotion.from_dict(operator.execute(self.context(operator)))
 
@@ -264,7 +261,7 @@ def test_refused_model_is_a_verdict_that_is_kept_and_skips_what_follows(loop: Lo
         gate = PromotionGateOperator(
             task_id="gate", evidence=loop.evidence(candidate, 0.6).reference().to_dict(), policy=POLICY
         )
-        gate >> PromotionApprovalOperator(task_id="approve", decision=gate.output)
+        gate >> PromotionApprovalOperator(task_id="approve", decision=gate.output, policy=POLICY)
     with pytest.raises(DownstreamTasksSkipped) as skipped:
         gate.execute(loop.context(gate))
     assert skipped.value.tasks == ["approve"]
@@ -303,9 +300,13 @@ def test_policy_that_cannot_be_read_names_the_file(
 
 def test_rejection_is_kept_and_skips_what_follows(loop: Loop, decision: PromotionDecision) -> None:
     with DAG("rejected", schedule=None):
-        approve = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict())
+        approve = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict(), policy=POLICY)
         approve >> PromoteModelOperator(
-            task_id="promote", decision=decision.to_dict(), approval=approve.output, model_name=loop.model_name
+            task_id="promote",
+            decision=decision.to_dict(),
+            approval=approve.output,
+            policy=POLICY,
+            model_name=loop.model_name,
         )
     event = {
         "chosen_options": ["Reject"],
@@ -329,7 +330,7 @@ def test_answer_to_another_decision_is_refused(loop: Loop, decision: PromotionDe
 
 
 def test_reviewer_is_shown_the_candidate_its_gates_and_its_origin(loop: Loop, decision: PromotionDecision) -> None:
-    operator = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict())
+    operator = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict(), policy=POLICY)
     text = operator.summarise(decision, loop.mlflow)
     assert "roc_auc is 0.8000, which clears the bar" in text
     assert "flights `ffffffffffff`" in text
@@ -345,7 +346,9 @@ def test_approval_task_marked_as_success_by_hand_promotes_nothing(loop: Loop, de
 
 
 def test_approval_without_a_person_promotes_nothing(loop: Loop, decision: PromotionDecision) -> None:
-    nobody = loop.approve(decision, responded_by_user=None)
+    with pytest.raises(PromotionRefusedError, match="names no responder"):
+        loop.approve(decision, responded_by_user=None)
+    nobody = replace(loop.approve(decision), responder_id="", responder_name="")
     with pytest.raises(PromotionRefusedError, match="names no responder"):
         loop.promote(decision, nobody)
 

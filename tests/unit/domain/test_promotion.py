@@ -2,11 +2,11 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from airflow_mlops.domain.approval import Approval
+from airflow_mlops.domain.approval import ApprovalRules
 from airflow_mlops.domain.evaluation import Evidence
 from airflow_mlops.domain.promotion import (
     FirstModel,
@@ -15,6 +15,7 @@ from airflow_mlops.domain.promotion import (
     MetricGate,
     PromotionDecision,
     PromotionPolicy,
+    judgement_refusals,
     promotion_refusals,
 )
 from airflow_mlops.domain.promotion_summary import approval_summary
@@ -104,31 +105,19 @@ CANDIDATE = ModelVersion(
     tags={TAG_MODEL_DIGEST: "m2", TAG_BACKEND: "docker", TAG_DATASET_NAME: "flights", TAG_DATASET_DIGEST: "f" * 64},
 )
 CHAMPION = replace(CANDIDATE, version="1", tags={TAG_MODEL_DIGEST: "m1"})
-APPROVAL = Approval(
-    decision_digest=DECISION.content_digest(),
-    model_name="delays",
-    version="2",
-    approved=True,
-    responder_id="7",
-    responder_name="Ada",
-    responded_at=datetime(2026, 1, 1, tzinfo=UTC),
-)
 
 
 def refusals(
     *,
     decision: PromotionDecision = DECISION,
-    approval: Approval | None = APPROVAL,
     candidate: ModelVersion = CANDIDATE,
     champion: ModelVersion | None = CHAMPION,
     seen: Evidence = EVIDENCE,
 ) -> str:
-    return " ".join(
-        promotion_refusals(decision, approval, candidate=candidate, champion=champion, evidence_digest=seen.digest)
-    )
+    return " ".join(promotion_refusals(decision, candidate=candidate, champion=champion, evidence_digest=seen.digest))
 
 
-def test_approved_candidate_is_promoted_when_nothing_has_changed() -> None:
+def test_decision_is_followed_when_nothing_has_changed() -> None:
     assert refusals() == ""
 
 
@@ -139,11 +128,6 @@ def test_retry_after_the_alias_has_moved_is_no_refusal() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"approval": None}, "nobody answered. Was the approval task marked as success by hand?"),
-        ({"approval": replace(APPROVAL, responder_id="")}, "names no responder"),
-        ({"approval": replace(APPROVAL, approved=False, comment="not now")}, r"Ada \(7\) rejected it: not now"),
-        ({"approval": replace(APPROVAL, decision_digest="x" * 64)}, "approved something else"),
-        ({"decision": replace(DECISION, version="3")}, "approved something else"),
         ({"candidate": replace(CANDIDATE, tags={TAG_MODEL_DIGEST: "other"})}, "has changed since it was judged"),
         ({"champion": replace(CHAMPION, version="9")}, "The champion is version 9 now, .* compared with version 1"),
         ({"champion": None}, "The champion is no version now"),
@@ -154,10 +138,44 @@ def test_promotion_is_refused_with_its_reason(change: dict[str, object], reason:
     assert re.search(reason, refusals(**change))  # type: ignore[arg-type] # a test's table
 
 
-def test_candidate_that_its_gates_refused_is_not_promoted_whatever_was_approved() -> None:
+def test_candidate_that_its_gates_refused_is_not_promoted() -> None:
     refused = POLICY.judge(evidence(comparison(0.6, 0.7)))
-    approval = replace(APPROVAL, decision_digest=refused.content_digest())
-    assert "The gates refused it" in refusals(decision=refused, approval=approval)
+    assert "The gates refused it" in refusals(decision=refused)
+
+
+def test_decision_that_the_policy_takes_again_is_followed() -> None:
+    assert judgement_refusals(DECISION, POLICY, EVIDENCE) == ()
+
+
+def test_policy_that_changed_since_the_gates_ran_is_refused() -> None:
+    lenient = replace(POLICY, gates=(MetricGate(metric="auc", at_least=0.1),))
+    (reason,) = judgement_refusals(DECISION, lenient, EVIDENCE)
+    assert "The policy has changed since the gates ran" in reason
+
+
+def test_rules_of_approval_are_part_of_the_policy_that_was_judged() -> None:
+    alone = replace(POLICY, approval=ApprovalRules(allow_self_approval=True))
+    assert judgement_refusals(DECISION, alone, EVIDENCE) != ()
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        ({"passed": True}, "the gates say otherwise of the same evidence: auc better than champion at all"),
+        ({"passed": True, "verdicts": ()}, "the gates say otherwise of the same evidence: auc ≥ 0.5, auc better"),
+    ],
+)
+def test_decision_that_was_edited_is_refused(edit: dict[str, Any], reason: str) -> None:
+    seen = evidence(comparison(0.6, 0.7))
+    honest = POLICY.judge(seen)
+    verdicts = tuple(replace(verdict, passed=True) for verdict in honest.verdicts)
+    (said,) = judgement_refusals(replace(honest, **{"verdicts": verdicts, **edit}), POLICY, seen)
+    assert reason in said
+
+
+def test_decision_that_names_another_champion_than_its_evidence_is_refused() -> None:
+    (said,) = judgement_refusals(replace(DECISION, champion_version="7"), POLICY, EVIDENCE)
+    assert "it names other things. Was it edited?" in said
 
 
 def test_evidence_that_was_edited_is_not_accepted() -> None:

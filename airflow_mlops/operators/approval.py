@@ -1,0 +1,344 @@
+"""Ask people whether a candidate may become the champion, by the rules of the policy that judged it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import BaseNotifier, BaseXCom, Context, Param, conf
+from airflow.sdk.exceptions import TaskAwaitingInput
+from airflow.sdk.execution_time.hitl import HITLUser
+from airflow.sdk.timezone import utcnow
+
+from airflow_mlops.domain.approval import (
+    Approval,
+    ApprovalRules,
+    GivenBy,
+    Notice,
+    NoticeKind,
+    OnTimeout,
+    answer_refusals,
+)
+from airflow_mlops.domain.promotion import PromotionDecision, judgement_refusals
+from airflow_mlops.domain.promotion_summary import approval_summary
+from airflow_mlops.domain.registry import CHAMPION
+from airflow_mlops.exceptions import PolicyError, PromotionRefusedError
+from airflow_mlops.hooks.mlflow import MlflowHook
+from airflow_mlops.hooks.roles import AIRFLOW_CONNECTION, roles_of_users
+from airflow_mlops.links.mlflow import ModelVersionLink
+from airflow_mlops.operators.base import permanent_errors_fail
+from airflow_mlops.operators.policy import PolicySource, read_evidence, read_policy
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.mlflow import MlflowEngine
+
+Notifiers = Sequence[BaseNotifier] | BaseNotifier
+
+
+class PromotionApprovalOperator(ApprovalOperator):
+    """Ask a person, on Airflow's Required Actions page, whether a candidate may become the champion.
+
+    Who may answer, by when, and what happens then, is in the policy's
+    :class:`~airflow_mlops.domain.approval.ApprovalRules`; ``PromoteModelOperator`` checks it again. Where two people
+    must agree, map the task: ``PromotionApprovalOperator.partial(…).expand(seat=[1, 2])``.
+
+    The answer is bound to the decision that was shown: the form carries its digest, so an answer over the REST API has
+    to send ``params_input`` with all that the request's ``params`` hold. Airflow keeps what it asked first when a task
+    is cleared. When the decision has changed since, an answer would be to the old question, so it is refused.
+
+    :param decision: what ``PromotionGateOperator`` returned (templated).
+    :param policy: the same that was given to ``PromotionGateOperator`` (templated).
+    :param seat: which of several people is asked.
+    :param notifiers: told of the question, and reminded as the policy says. Their templates find ``approval`` in the
+        context: a mapping of ``kind`` (``question``, ``reminder``, ``escalation``), ``subject``, ``url`` and ``hours``.
+    :param escalation_notifiers: told when the policy's ``escalate_after_hours`` have passed.
+    :param mlflow_conn_id: the MLflow connection.
+    :param airflow_conn_id: connection to Airflow's API server, for policies that name roles of FAB.
+
+    A rejection skips what follows. ``assigned_users``, ``defaults`` and ``response_timeout`` of ``ApprovalOperator``
+    are refused: the policy says who and by when.
+
+    Returns an :class:`~airflow_mlops.domain.approval.Approval` as a dict.
+
+    :raises PromotionRefusedError: when the gates refused the candidate, the policy has changed, or the answer does not
+        count.
+    """
+
+    FIXED_ARGS = [*ApprovalOperator.FIXED_ARGS, "assigned_users", "defaults", "response_timeout"]  # noqa: RUF012 - Airflow's
+    template_fields: Sequence[str] = ("decision", "policy", *ApprovalOperator.template_fields)
+    operator_extra_links = (ModelVersionLink(),)
+    ui_color = "#fce5cd"
+
+    def __init__(
+        self,
+        *,
+        decision: Any,
+        policy: PolicySource,
+        seat: int = 1,
+        escalation_notifiers: Notifiers = (),
+        mlflow_conn_id: str = MlflowHook.default_conn_name,
+        airflow_conn_id: str = AIRFLOW_CONNECTION,
+        subject: str = "Promote a model version",
+        **kwargs: Any,
+    ) -> None:
+        permanent_errors_fail(kwargs)
+        super().__init__(subject=subject, **kwargs)
+        self.decision = decision
+        self.policy = policy
+        self.seat = seat
+        self.escalation_notifiers = escalation_notifiers
+        self.mlflow_conn_id = mlflow_conn_id
+        self.airflow_conn_id = airflow_conn_id
+
+    def execute(self, context: Context) -> Any:
+        """Show what is known of the candidate and wait for an answer, or let the policy approve."""
+        decision, rules = self.read(context)
+        if not decision.passed:
+            msg = f"Version {decision.version} of {decision.model_name} did not pass its gates, so nobody is asked."
+            raise PromotionRefusedError(msg)
+        mlflow = MlflowHook(self.mlflow_conn_id).engine()
+        ModelVersionLink.persist(context, mlflow.version_url(decision.model_name, decision.version))
+        if rules.approves_by_itself(decision):
+            return self.record(self._by_policy(decision, context, GivenBy.POLICY, approved=True), context).to_dict()
+        self._write_question(decision, rules, mlflow, context)
+        asked_at = utcnow()
+        self.response_timeout = rules.wait_until(0, asked_at, asked_at)
+        self._tell(context, "question", 0.0)
+        try:
+            return super().execute(context)
+        except TaskAwaitingInput as parked:
+            parked.kwargs = {"asked_at": asked_at.isoformat(), "step": 0}
+            raise
+
+    def read(self, context: Context) -> tuple[PromotionDecision, ApprovalRules]:
+        """Return the decision and the rules of the policy that made it, or refuse when one of them has changed."""
+        decision = PromotionDecision.from_dict(self.decision)
+        policy = read_policy(self.policy, context)
+        if reasons := judgement_refusals(decision, policy, read_evidence(decision.evidence)):
+            msg = f"Nobody is asked about version {decision.version} of {decision.model_name}. {' '.join(reasons)}"
+            raise PromotionRefusedError(msg)
+        return decision, policy.approval
+
+    def summarise(self, decision: PromotionDecision, mlflow: MlflowEngine) -> str:
+        """Return the Markdown that the reviewer reads."""
+        evidence = read_evidence(decision.evidence)
+        candidate = mlflow.version(decision.model_name, decision.version)
+        links = {
+            "Evaluation report": decision.report_url,
+            "Candidate in MLflow": mlflow.version_url(decision.model_name, decision.version),
+            "Champion in MLflow": (
+                mlflow.version_url(decision.model_name, decision.champion_version) if decision.champion_version else ""
+            ),
+        }
+        return approval_summary(decision, evidence.evaluation, candidate, links)
+
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], asked_at: str | None = None, step: int = 0
+    ) -> Any:
+        """Record the answer and skip what follows a rejection, or remind, and wait on."""
+        decision, rules = self.read(context)
+        self._add_fields(decision, rules)
+        if event.get("error_type") == "timeout" and step < len(rules.schedule):
+            since = datetime.fromisoformat(asked_at) if asked_at else utcnow()
+            event = self._wait_on(context, decision, rules, since, step)
+        if "error" in event:
+            return super().execute_complete(context, event)
+        if event["responded_by_user"] is None and event.get("timedout"):
+            approval = self._by_policy(
+                decision, context, GivenBy.TIMEOUT, approved=event["chosen_options"] == [self.APPROVE]
+            )
+        else:
+            approval = self.measure(decision, rules, event, context)
+        self.record(approval, context)
+        super().execute_complete(context, event)
+        return approval.to_dict()
+
+    def measure(
+        self, decision: PromotionDecision, rules: ApprovalRules, event: Mapping[str, Any], context: Context
+    ) -> Approval:
+        """Turn Airflow's answer into an approval of the decision that was shown, if the policy lets it count."""
+        given = event["params_input"] or {}
+        shown = given.get("decision")
+        if shown != decision.content_digest():
+            msg = (
+                f"The answer is to the decision {shown or 'that it does not name'}, but the gates' decision is "
+                f"{decision.content_digest()}. Airflow shows a cleared task's first question again: start a new Dag "
+                f"run. Over the REST API, send the params of the request back in params_input."
+            )
+            raise PromotionRefusedError(msg)
+        user = event["responded_by_user"] or {}
+        approval = Approval(
+            decision_digest=shown,
+            model_name=decision.model_name,
+            version=decision.version,
+            approved=event["chosen_options"] == [self.APPROVE],
+            responder_id=str(user.get("id") or ""),
+            responder_name=str(user.get("name") or ""),
+            responded_at=event["responded_at"],
+            comment=str(given.get("comment") or ""),
+            reason_code=str(given.get("reason_code") or ""),
+            triggered_by=triggered_by(context),
+            seat=self.seat,
+        )
+        roles = roles_of_users(self.airflow_conn_id) if rules.roles else {}
+        if reasons := answer_refusals(rules, approval, roles=roles):
+            msg = f"The answer does not count. {' '.join(reasons)} Clear the task to ask again."
+            raise PromotionRefusedError(msg)
+        return approval
+
+    def record(self, approval: Approval, context: Context) -> Approval:
+        """Keep the answer. A rejection skips, which ends the task without a result, so this comes before."""
+        context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=approval.to_dict())
+        self.log.info("%s %s.", approval.who, "approved" if approval.approved else "rejected")
+        return approval
+
+    # The question ----------------------------------------------------------------------------------------------------
+
+    def _write_question(
+        self, decision: PromotionDecision, rules: ApprovalRules, mlflow: MlflowEngine, context: Context
+    ) -> None:
+        self.subject = f"Promote version {decision.version} of {decision.model_name} to {CHAMPION}?"
+        if rules.approvals > 1:
+            self.subject += f" (seat {self.seat} of {rules.approvals})"
+        self.body = self.summarise(decision, mlflow)
+        self.assigned_users = self._assignees(rules, triggered_by(context)) or None
+        self._add_fields(decision, rules)
+
+    def _add_fields(self, decision: PromotionDecision, rules: ApprovalRules) -> None:
+        digest = decision.content_digest()
+        if rules.reason_codes:
+            self.params["reason_code"] = Param(
+                None,
+                type=["null", "string"],
+                enum=[None, *rules.reason_codes],
+                title="Reason code",
+                description="Must be chosen.",
+            )
+        self.params["comment"] = Param(
+            "", type=["null", "string"], title="Comment", description="Recorded with the model version.", maxLength=2000
+        )
+        self.params["decision"] = Param(
+            digest, type="string", enum=[digest], title="Decision", description="What your answer is bound to."
+        )
+
+    def _assignees(self, rules: ApprovalRules, started_by: str) -> list[HITLUser]:
+        """Return who may answer, for Airflow to refuse all others. It cannot be told of members whose id is unknown."""
+        if not rules.restricts_who:
+            return []
+        roles = roles_of_users(self.airflow_conn_id) if rules.roles else {}
+        members = [user for user, held in roles.items() if rules.may_approve(user, held)]
+        names = [
+            name
+            for name in dict.fromkeys([*rules.approvers, *members])
+            if rules.allow_self_approval or name != started_by
+        ]
+        if len(names) < rules.approvals:
+            msg = (
+                f"The policy wants {rules.approvals} approvals, but only {', '.join(names) or 'nobody'} could give "
+                f"one: it names {', '.join([*rules.approvers, *rules.roles])}, and the Dag run was started by "
+                f"{started_by or 'nobody'}. Change the policy, or let somebody else start it."
+            )
+            raise PolicyError(msg)
+        return [] if has_opaque_ids() and members else [HITLUser(id=name, name=name) for name in names]
+
+    # The wait --------------------------------------------------------------------------------------------------------
+
+    def _wait_on(
+        self, context: Context, decision: PromotionDecision, rules: ApprovalRules, asked_at: datetime, step: int
+    ) -> dict[str, Any]:
+        """Do what is due and park the task again; at the deadline, return how the question ends."""
+        notice = rules.schedule[step]
+        if notice.kind is NoticeKind.DEADLINE:
+            return self._close(context, decision, rules, notice)
+        notifiers = self.escalation_notifiers if notice.kind is NoticeKind.ESCALATION else self.notifiers
+        self.subject = f"Promote version {decision.version} of {decision.model_name} to {CHAMPION}?"
+        self._tell(context, notice.kind.value, notice.after_hours)
+        for notifier in [notifiers] if isinstance(notifiers, BaseNotifier) else notifiers:
+            try:
+                notifier(context)
+            except Exception:
+                # The question must outlive a mail server: a failed task would ask anew and lose an answer on its way.
+                self.log.exception("The %s could not be sent by %s.", notice.kind.value, type(notifier).__name__)
+        self.log.info("Nobody has answered for %g hours: %s.", notice.after_hours, notice.kind.value)
+        # Parking alone: asking anew would wipe out an answer that came meanwhile. Airflow resumes at once if one did.
+        raise TaskAwaitingInput(
+            method_name="execute_complete",
+            kwargs={"asked_at": asked_at.isoformat(), "step": step + 1},
+            timeout=rules.wait_until(step + 1, asked_at, utcnow()),
+        )
+
+    def _close(
+        self, context: Context, decision: PromotionDecision, rules: ApprovalRules, notice: Notice
+    ) -> dict[str, Any]:
+        """Close the question, unless an answer was faster, and return the event that ends it."""
+        from airflow.sdk.exceptions import AirflowRuntimeError
+        from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail, update_hitl_detail_response
+
+        option = self.APPROVE if rules.on_timeout is OnTimeout.APPROVE else self.REJECT
+        given = {
+            "comment": f"Nobody answered within {notice.after_hours:g} hours.",
+            "decision": decision.content_digest(),
+            **({"reason_code": None} if rules.reason_codes else {}),
+        }
+        ti_id = context["ti"].id
+        try:
+            update_hitl_detail_response(ti_id, chosen_options=[option], params_input=given)
+        except AirflowRuntimeError:
+            answer = get_hitl_detail_content_detail(ti_id)
+            if not answer.response_received:
+                raise
+            user = answer.responded_by_user
+            return {
+                "chosen_options": answer.chosen_options,
+                "params_input": answer.params_input,
+                "responded_at": answer.responded_at,
+                "responded_by_user": user and {"id": user.id, "name": user.name},
+            }
+        if rules.on_timeout is OnTimeout.FAIL:
+            return {"error": str(given["comment"]), "error_type": "timeout"}
+        return {
+            "chosen_options": [option],
+            "params_input": given,
+            "responded_at": utcnow(),
+            "responded_by_user": None,
+            "timedout": True,
+        }
+
+    def _by_policy(
+        self, decision: PromotionDecision, context: Context, given_by: GivenBy, *, approved: bool
+    ) -> Approval:
+        return Approval(
+            decision_digest=decision.content_digest(),
+            model_name=decision.model_name,
+            version=decision.version,
+            approved=approved,
+            responder_id="",
+            responder_name="",
+            responded_at=utcnow(),
+            given_by=given_by,
+            triggered_by=triggered_by(context),
+            seat=self.seat,
+        )
+
+    def _tell(self, context: Context, kind: str, hours: float) -> None:
+        """Put into the context what templates of notifiers need."""
+        notice = {
+            "kind": kind,
+            "subject": self.subject,
+            "hours": hours,
+            "url": self.generate_link_to_ui(task_instance=context["ti"]) if conf.get("api", "base_url", "") else "",
+        }
+        cast("dict[str, Any]", context)["approval"] = notice  # Airflow's type knows its own keys alone
+
+
+def triggered_by(context: Context) -> str:
+    """Return the name of the user who started the Dag run; empty when no user did, or the operator runs by hand."""
+    run: Any = context.get("dag_run")
+    return str(getattr(run, "triggering_user_name", None) or "")
+
+
+def has_opaque_ids() -> bool:
+    """Whether the auth manager's user ids are not the user names that its roles are told by."""
+    return not str(conf.get("core", "auth_manager", fallback="")).endswith(".SimpleAuthManager")
