@@ -59,7 +59,7 @@ class FabUsers:
         if not answer.ok:
             msg = (
                 f"Airflow's API server at {self.url} refuses {method} {path} to the user {self.login!r} with "
-                f"{answer.status_code}: {answer.text:.200} The login needs the permission to read users."
+                f"{answer.status_code}: {answer.text:.200} Check the login, and that it may read users."
             )
             raise InvalidInputError(msg)
         return answer.json()
