@@ -1,5 +1,6 @@
 """A gate on how far apart a model's treatment of groups of people may be."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,6 +39,12 @@ class FairnessGate(Gate):
         if self.at_least is None and self.at_most is None:
             msg = f"The fairness gate on {self.metric!r} by {self.column!r} has no bar. Give at_least or at_most."
             raise PolicyError(msg)
+        for bar in (self.at_least, self.at_most):
+            if bar is not None and not math.isfinite(bar):
+                msg = (
+                    f"The fairness gate on {self.metric!r} by {self.column!r} has the bar {bar}. Give a finite number."
+                )
+                raise PolicyError(msg)
         if self.min_rows is not None and self.min_rows < 1:
             msg = f"The fairness gate on {self.column!r} has min_rows {self.min_rows}. Give 1 or more."
             raise PolicyError(msg)

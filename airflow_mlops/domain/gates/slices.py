@@ -1,5 +1,6 @@
 """A gate on the slices of the holdout: a candidate that is better on the whole may still be worse for somebody."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,8 +35,11 @@ class SliceGate(Gate):
         if self.margin is None and self.loss_at_most is None:
             msg = "The gate on slices has no bar. Give margin or loss_at_most."
             raise PolicyError(msg)
-        if self.margin is not None and not self.margin >= 0:
+        if self.margin is not None and not 0 <= self.margin < math.inf:
             msg = f"The gate on slices has the margin {self.margin}. Give zero or more."
+            raise PolicyError(msg)
+        if self.loss_at_most is not None and not math.isfinite(self.loss_at_most):
+            msg = f"The gate on slices has loss_at_most {self.loss_at_most}. Give a finite number."
             raise PolicyError(msg)
         if self.loss is None and (self.margin or self.loss_at_most is not None):
             msg = (

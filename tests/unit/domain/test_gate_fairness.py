@@ -105,6 +105,7 @@ def test_other_column_and_other_task_are_refused() -> None:
         ("demographic_parity", {"at_most": 0.1}, "unknown metric 'demographic_parity'"),
         ("mean_error_ratio", {"at_most": 0.1}, "unknown metric"),
         ("selection_rate", {}, "has no bar"),
+        ("selection_rate", {"at_most": float("nan")}, "has the bar nan"),
         ("selection_rate", {"at_most": 0.1, "min_rows": 0}, "Give 1 or more"),
     ],
 )

@@ -136,6 +136,7 @@ def test_bar_in_another_loss_is_refused() -> None:
         ({"margin": -0.1}, "Give zero or more"),
         ({"margin": float("nan")}, "Give zero or more"),
         ({"margin": 0.1}, "not its unit"),
+        ({"loss_at_most": float("nan"), "loss": Loss.LOG_LOSS}, "Give a finite number"),
         ({"min_rows": 1}, "Give 2 or more"),
     ],
 )

@@ -143,6 +143,25 @@ def test_regression_agrees_with_scikit_learn(loss: Loss, metric: Any) -> None:
         assert item.metric == pytest.approx(mean_squared_error(truth[mask], ours.prediction[mask]) ** 0.5)
 
 
+def test_of_many_labels_each_slice_has_its_accuracy() -> None:
+    random = np.random.default_rng(5)
+    truth, column = random.choice(list("pqr"), 600), groups("a", random.integers(0, 3, 600))
+    ours, theirs = (Predictions(prediction=random.choice(list("pqr"), 600)) for _ in range(2))
+    found = find_slices(
+        spec=SliceSpec(columns=("a",)),
+        task=LearningTask.MULTICLASS,
+        truth=truth,
+        candidate=ours,
+        champion=theirs,
+        columns=[column],
+    )
+    assert (found.loss, found.metric) == (Loss.ZERO_ONE_LOSS, "accuracy")
+    for item in all_slices(found):
+        mask = rows_of(item, [column])
+        assert item.metric == pytest.approx((ours.prediction[mask] == truth[mask]).mean())
+        assert item.loss == pytest.approx(1 - (item.metric or 0))
+
+
 @given(seed=st.integers(0, 10**6), rows=st.integers(2, 80))
 @settings(deadline=None, max_examples=25)
 def test_slices_of_named_columns_partition_the_rows(seed: int, rows: int) -> None:
