@@ -61,7 +61,7 @@ def drift_section(drift: DataDrift | None) -> str:
         return ""
     columns = sorted(drift.columns, key=lambda item: (not item.drifted, -item.value, item.column))
     rows = [_row(item) for item in columns[:_SHOWN]]
-    header = ["Column", "So it has", "Distance", "Method", "Missing before", "Missing now"]
+    header = ["Column", "It has", "Distance", "Method", "Missing before", "Missing now"]
     table = html_table(header, rows, texts=2) if rows else ""
     reading = (
         f"{len(drift.drifted):,} of {len(drift.columns):,} columns have drifted from the training data "
