@@ -132,19 +132,21 @@ class EvaluateModelOperator(ScoringOperator):
         overlaps: tuple[Overlap, ...],
         bench: Bench,
     ) -> ScoredHoldout:
-        """Let the candidate, then the champion score the holdout, whose truth must be usable before either starts."""
+        """Let the candidate, then the champion score the holdout, which must fit both before either starts."""
         from airflow_mlops.engines.numpy import check_truth
         from airflow_mlops.engines.pyarrow import read_column
 
         truth = read_column(bench.files, self.target, "the holdout")
         check_truth(self.task, truth)
+        ours = self.fetch(candidate, "candidate", bench)
+        theirs = self.fetch(champion, "champion", bench) if champion else None
         return ScoredHoldout(
             snapshot=Snapshot.from_dict(self.holdout),
             files=bench.files,
             truth=truth,
             overlaps=overlaps,
-            candidate=self.score(candidate, "candidate", bench),
-            champion=self.score(champion, "champion", bench) if champion else None,
+            candidate=self.score(candidate, "candidate", ours, bench),
+            champion=self.score(champion, "champion", theirs, bench) if champion and theirs else None,
         )
 
     def analyse(self, scored: ScoredHoldout, spec: EvaluationSpec, bench: Bench) -> Evaluation:

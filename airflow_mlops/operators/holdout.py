@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from airflow_mlops.domain.dataset import Snapshot
+from airflow_mlops.domain.facts import Signature
 from airflow_mlops.domain.overlap import Overlap, apart_in_time
 from airflow_mlops.domain.registry import TAG_DATASET_DIGEST, TAG_DATASET_URI, ModelVersion
 from airflow_mlops.exceptions import DatasetError, EvaluationError
@@ -68,6 +69,22 @@ def refuse_overlap(overlap: Overlap, most: float) -> None:
             f"{overlap} At most {most:.2%} may be, since a model that remembers them looks better than it is. Take a "
             f"holdout of other rows, such as a later window. Where different events look alike in these columns, add "
             f"one that tells them apart, or allow more in the spec's max_overlap."
+        )
+        raise EvaluationError(msg)
+
+
+def refuse_missing_columns(who: str, signature: Signature, found: Sequence[str]) -> None:
+    """Refuse a holdout that lacks a column which a model says it takes.
+
+    :param who: the model, such as ``champion, flights version 3,``.
+    :raises EvaluationError: naming the columns.
+    """
+    missing = [column.name for column in signature.inputs if column.required and column.name not in {"", *found}]
+    if missing:
+        msg = (
+            f"The {who} takes {_listed(missing)}, which the holdout does not have; it has {', '.join(found)}. Both "
+            f"models are judged on the same rows, so take a holdout with the columns of both. Where the data of an "
+            f"old champion is no more, take its alias away, and judge the candidate as a first model."
         )
         raise EvaluationError(msg)
 

@@ -27,6 +27,7 @@ from airflow_mlops.domain.training import Backend
 from airflow_mlops.exceptions import ImageNotFoundError, JobOutputError, PermanentError
 from airflow_mlops.hooks.docker import DockerHostHook
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
+from airflow_mlops.operators.holdout import refuse_missing_columns
 from airflow_mlops.operators.jobs import SCORER, job_hyperparameters, job_limits, local_program, scorer_program
 
 if TYPE_CHECKING:
@@ -103,15 +104,29 @@ class ScoringOperator(MlopsOperator):
         self.docker_conn_id = docker_conn_id
         self._started: tuple[JobEngine, str] | None = None
 
-    def score(self, version: ModelVersion, role: str, bench: Bench) -> ScoredModel:
+    def fetch(self, version: ModelVersion, role: str, bench: Bench) -> Path:
+        """Download a version's model directory, and refuse it where the holdout lacks a column that it takes.
+
+        :raises EvaluationError: naming the columns.
+        """
+        from airflow_mlops.engines.pyarrow import column_names
+
+        model = bench.mlflow.download(version, bench.folder / role / "model")
+        signature = bench.mlflow.signature(str(model))
+        if signature is not None:
+            refuse_missing_columns(f"{role}, {version},", signature, column_names(bench.files[0]))
+        return model
+
+    def score(self, version: ModelVersion, role: str, model: Path, bench: Bench) -> ScoredModel:
         """Run the ``score`` command of a version's own image over the holdout, and read what it says.
+
+        :param model: the version's model directory.
 
         :raises ImageNotFoundError: when the version's image is gone.
         :raises JobError: when scoring fails, or leaves no predictions.
         """
         engine = self.engine(version)
-        folder = bench.folder / role
-        model, output = bench.mlflow.download(version, folder / "model"), folder / "result"
+        output = bench.folder / role / "result"
         job = self.job(version, role, model, bench.channel, bench.context)
         self.log.info("The %s, %s, scores %s.", role, version, job.place)
         self._started = (engine, job.work_key)

@@ -300,6 +300,18 @@ def test_answers_that_cannot_be_judged_are_refused_by_name(
         evaluate(loop, candidate, holdout, target="late", program=("python", "./odd.py"))
 
 
+def test_champion_that_takes_other_columns_is_refused_before_any_job_runs(loop: Loop, holdout: Snapshot) -> None:
+    (loop.folder / "never.py").write_text("raise SystemExit('this must not run')")
+    champion = loop.register(loop.train(b"-1.0", column="wind_speed"))
+    loop.mlflow.set_alias(champion, CHAMPION)
+    candidate = loop.register(loop.train(b"2.0"))
+    with pytest.raises(
+        EvaluationError,
+        match=r"The champion, .* version 1, takes wind_speed, .* it has x, late, delay\.",
+    ):
+        evaluate(loop, candidate, holdout, target="late", program=("python", "./never.py"))
+
+
 def test_model_that_always_says_the_same_is_noted_and_passes_no_bar(loop: Loop, holdout: Snapshot) -> None:
     columns = '{"prediction": [0] * rows, "probability": [0.2] * rows}'
     (loop.folder / "constant.py").write_text(textwrap.dedent(SAYS).replace("{said}", columns))

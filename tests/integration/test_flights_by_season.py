@@ -14,7 +14,7 @@ import pytest
 
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.evaluation import EvidenceReference
-from airflow_mlops.domain.promotion import PromotionDecision
+from airflow_mlops.domain.promotion import PromotionDecision, PromotionPolicy
 from airflow_mlops.domain.registry import CHAMPION, ModelVersion
 from airflow_mlops.operators.base import MlopsOperator
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
@@ -36,8 +36,8 @@ MODEL_NAME = "flights-by-season"
 class Season:
     """Rounds of the loop on one registry. Each is a Dag run of its own."""
 
-    def __init__(self, data: Path) -> None:
-        self.data = data
+    def __init__(self, data: Path, *, model_name: str = MODEL_NAME, target: str = TARGET, task: str = "binary") -> None:
+        self.data, self.model_name, self.target, self.task = data, model_name, target, task
 
     def run(self, operator: MlopsOperator, run_id: str) -> Any:
         """Execute a task, and return its result as XCom gives it on."""
@@ -79,29 +79,35 @@ class Season:
             task_id="train",
             program=("python", str(REPOSITORY / "docker" / "trainer")),
             dataset=self.snapshot(start, "flights", start, end).to_dict(),
-            experiment_name=MODEL_NAME,
+            experiment_name=self.model_name,
             hyperparameters={
-                "target": TARGET,
+                "target": self.target,
+                "task": "regression" if self.task == "regression" else "classification",
                 "features": ",".join(FEATURES),
                 "time_column": TIME_COLUMN,
                 "max_iterations": 100,
                 "learning_rate": 0.1,
             },
         )
-        register = RegisterModelOperator(task_id="register", model_name=MODEL_NAME, training=self.run(training, start))
+        register = RegisterModelOperator(
+            task_id="register", model_name=self.model_name, training=self.run(training, start)
+        )
         return ModelVersion.from_dict(self.run(register, start))
 
-    def judge(self, candidate: ModelVersion, start: str, end: str) -> tuple[PromotionDecision, EvidenceReference]:
+    def judge(
+        self, candidate: ModelVersion, start: str, end: str, policy: PromotionPolicy = POLICY
+    ) -> tuple[PromotionDecision, EvidenceReference]:
         holdout = self.snapshot(start, "flights-holdout", start, end)
         evaluate = EvaluateModelOperator(
             task_id="evaluate",
             model_version=candidate.to_dict(),
             holdout=holdout.to_dict(),
-            target=TARGET,
+            target=self.target,
+            task=self.task,
             resamples=200,
         )
         evidence = self.run(evaluate, start)
-        gate = PromotionGateOperator(task_id="gate", evidence=evidence, policy=POLICY)
+        gate = PromotionGateOperator(task_id="gate", evidence=evidence, policy=policy)
         decision = gate.measure({"dag": SimpleNamespace(folder="/")})
         return decision, EvidenceReference.from_dict(evidence)
 

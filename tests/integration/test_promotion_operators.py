@@ -66,12 +66,14 @@ class Loop:
             "outlet_events": events,
         }
 
-    def train(self, content: bytes, *, signature: bool = True, takes: str = "double", **known: Any) -> TrainingResult:
+    def train(
+        self, content: bytes, *, signature: bool = True, takes: str = "double", column: str = "x", **known: Any
+    ) -> TrainingResult:
         """Log a run with a model directory, as a training task leaves it."""
         model = self.folder / "model"
         model.mkdir(exist_ok=True)
         schema = f"""signature:
-  inputs: '[{{"type": "{takes}", "name": "x", "required": true}}]'
+  inputs: '[{{"type": "{takes}", "name": "{column}", "required": true}}]'
   outputs: '[{{"type": "tensor", "tensor-spec": {{"dtype": "int64", "shape": [-1]}}}}]'
 """
         (model / "MLmodel").write_text(

@@ -285,7 +285,7 @@ def test_evaluation_scores_any_version_by_the_same_program(
     ti = SimpleNamespace(dag_id="loop", run_id=uuid.uuid4().hex, task_id="evaluate", map_index=-1)
     context: Any = {"ti": ti, "dag": SimpleNamespace(folder="/")}
     bench = Bench(channel=tmp_path / "rows", folder=tmp_path / "bench", mlflow=server, context=context)
-    said = operator.score(version, "candidate", bench).predictions
+    said = operator.score(version, "candidate", operator.fetch(version, "candidate", bench), bench).predictions
     assert said.probability is not None
     expected = model.predict_proba(rows[["distance", "hour"]])[:, 1]
     assert said.probability.tolist() == pytest.approx(expected.tolist())
