@@ -6,6 +6,7 @@ no more than the old one does.
 """
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,7 +58,7 @@ class Season:
             "ti": ti,
             "task": operator,
             "dag": SimpleNamespace(folder=str(REPOSITORY / "dags")),
-            "dag_run": SimpleNamespace(clear_number=0),
+            "dag_run": SimpleNamespace(clear_number=0, run_after=datetime(2014, 1, 1, tzinfo=UTC)),
             "task_state_store": StateStore(),
             "outlet_events": {outlet: SimpleNamespace(extra=None) for outlet in operator.outlets},
         }
@@ -108,7 +109,8 @@ class Season:
         )
         evidence = self.run(evaluate, start)
         gate = PromotionGateOperator(task_id="gate", evidence=evidence, policy=policy)
-        decision = gate.measure({"dag": SimpleNamespace(folder="/")})
+        context: Any = {"dag": SimpleNamespace(folder="/")}
+        decision = gate.measure(context)
         return decision, EvidenceReference.from_dict(evidence)
 
 

@@ -189,3 +189,20 @@ def test_what_cannot_be_judged_is_an_error_with_its_reason(
 ) -> None:
     with pytest.raises(EvaluationError, match=message):
         compare(task=task, truth=np.array(truth), candidate=candidate, champion=None, resamples=2)
+
+
+def test_labels_as_texts_are_judged_like_labels_as_numbers() -> None:
+    random = np.random.default_rng(3)
+    truth, said, before = (random.integers(0, 4, 300) for _ in range(3))
+    names = np.array(["a", "b", "c", "d"], dtype=object)
+    numbers, texts = (
+        compare(
+            task=LearningTask.MULTICLASS,
+            truth=code[truth],
+            candidate=Predictions(prediction=code[said]),
+            champion=Predictions(prediction=code[before]),
+            resamples=50,
+        )
+        for code in (np.arange(4), names)
+    )
+    assert numbers == texts

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mlops.domain.dataset import ColumnKind
-from airflow_mlops.engines.pyarrow import column_kinds, read_groups, read_numbers, read_sample
+from airflow_mlops.engines.pyarrow import column_kinds, read_column, read_groups, read_numbers, read_sample
 from airflow_mlops.exceptions import EvaluationError, TooManyGroupsError
 
 
@@ -137,3 +137,26 @@ def test_sample_of_more_rows_than_there_are_is_all_of_them_in_order(tmp_path: Pa
 )
 def test_sample_holds_plain_values(tmp_path: Path, values: list[Any], plain: list[Any]) -> None:
     assert read_sample(write(tmp_path, values), ["c"], 10, "seed") == {"c": plain}
+
+
+def test_texts_are_read_whatever_their_encoding_and_share_one_object_a_label(tmp_path: Path) -> None:
+    plain = pa.table({"carrier": ["UA", "AA", "UA"]})
+    encoded = pa.table({"carrier": pa.array(["B6", "UA"]).dictionary_encode()})
+    for name, table in {"a.parquet": plain, "b.parquet": encoded}.items():
+        pq.write_table(table, tmp_path / name)
+    first = read_column([tmp_path / "a.parquet"], "carrier", "the holdout")
+    assert first.tolist() == ["UA", "AA", "UA"]
+    assert first[0] is first[2]
+    assert read_column([tmp_path / "b.parquet"], "carrier", "the holdout").tolist() == ["B6", "UA"]
+
+
+def test_missing_values_are_refused_with_whose_they_are(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"late": [1, None, 0]}), tmp_path / "a.parquet")
+    with pytest.raises(EvaluationError, match=r"'late' of the holdout has 1 missing values of 3"):
+        read_column([tmp_path / "a.parquet"], "late", "the holdout")
+
+
+def test_column_that_is_not_there_is_refused_with_the_file(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"late": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(EvaluationError, match=r"a\.parquet of the holdout .* 'gone'"):
+        read_column([tmp_path / "a.parquet"], "gone", "the holdout")
