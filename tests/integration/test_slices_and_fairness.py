@@ -22,7 +22,7 @@ from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.exceptions import EvaluationError
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.evaluation import EvaluateModelOperator
-from airflow_mlops.operators.promotion import read_evidence
+from airflow_mlops.operators.policy import read_evidence
 
 from .test_promotion_operators import Loop
 
