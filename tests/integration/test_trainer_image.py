@@ -89,10 +89,10 @@ def bare_image(engine: DockerClient, image: str) -> Iterator[str]:
 def image_with_shap(engine: DockerClient, image: str, tmp_path: Path) -> Iterator[str]:
     """The trainer image, and what `shap` needs beside it: 190 MB that no other test has to carry."""
     folder, tag = tmp_path / "with-shap", "airflow-mlops/shap:test"
-    python = Path(sys.base_prefix) / "bin" / "python3"
+    python = str(Path(sys.base_prefix) / "bin" / "python3")
     wanted = ["shap==0.51.0", "numba==0.68.1", "llvmlite==0.50.0", "slicer==0.0.8", "tqdm==4.70.1"]
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
-    subprocess.run([*pip, "--no-deps", "--target", folder / "shap", *wanted], check=True)
+    subprocess.run([*pip, "--no-deps", "--target", str(folder / "shap"), *wanted], check=True)
     (folder / "Dockerfile").write_text(f"FROM {image}\nCOPY shap /opt/shap\nENV PYTHONPATH=/opt/shap\n")
     engine.images.build(path=str(folder), tag=tag, rm=True, timeout=240)
     yield tag
