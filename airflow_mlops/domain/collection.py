@@ -3,6 +3,7 @@
 import codecs
 import collections
 import re
+import threading
 from collections.abc import Callable, Sequence
 
 from airflow_mlops.domain.job import JobLimits
@@ -90,20 +91,23 @@ class LogLines:
 
 
 class OutputBudget:
-    """Counts what is collected from a job, so that a job cannot fill the worker's disk."""
+    """Counts what is collected from a job, by any number of threads, so that a job cannot fill the worker's disk."""
 
     def __init__(self, limits: JobLimits) -> None:
         self._limits = limits
         self._bytes = 0
         self._files = 0
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> None:
         """Count one file.
 
         :raises JobOutOfDiskError: when this one is too much.
         """
-        self._bytes += size
-        self._files += 1
-        if self._bytes > self._limits.scratch_bytes or self._files > MAXIMUM_FILES:
+        with self._lock:
+            self._bytes += size
+            self._files += 1
+            is_too_much = self._bytes > self._limits.scratch_bytes or self._files > MAXIMUM_FILES
+        if is_too_much:
             msg = f"model/ and output/ hold more than {self._limits.scratch_mb} MiB or {MAXIMUM_FILES} files."
             raise JobOutOfDiskError(msg)

@@ -384,6 +384,14 @@ def _peak(usage: ResourceUsage | None) -> str:
 class JobEngine(Protocol):
     """Runs jobs somewhere. A second ``run`` of the same work key attaches to the first one's job."""
 
+    def prepare(self, job: Job) -> None:
+        """Do ahead what :meth:`run` can do without starting the job, if there is such a thing."""
+        ...
+
+    def discard(self, job: Job) -> None:
+        """Undo :meth:`prepare`, when the job is not to be run after all. A job that runs, or has, stays."""
+        ...
+
     def run(self, job: Job, output: Path, log: Callable[[str], None]) -> JobResult:
         """Run ``job`` to its end and collect ``model/`` and ``output/`` into the empty local folder ``output``.
 

@@ -21,6 +21,8 @@ class RunRef(Document):
 
     run_id: str
     experiment_id: str
+    started_at_ms: int | None = None
+    """When it was begun, by MLflow's clock, in milliseconds since 1970; ``None`` where nobody has asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

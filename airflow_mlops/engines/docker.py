@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -100,6 +101,8 @@ class DockerEngine:
     grace_seconds: float = 30.0
     patience_seconds: float = 60.0
     job_id: str | None = None
+    _prepared: dict[str, str] = field(default_factory=dict, repr=False, compare=False, init=False)
+    """Work key to the container that :meth:`prepare` made."""
 
     def run(self, job: Job, output: Path, log: Callable[[str], None]) -> JobResult:
         """Run ``job``, or attach to its container, and collect ``model/`` and ``output/`` into ``output``.
@@ -111,6 +114,25 @@ class DockerEngine:
         meter = self.follow(handle, job.limits, log)
         return self.collect(handle, job.limits, output, meter)
 
+    def prepare(self, job: Job) -> None:
+        """Make the container of ``job`` with its inputs, and do not start it, unless an earlier try has left one.
+
+        :meth:`submit` of this engine then has less to do, and raises the same as this. What is never submitted is to be
+        removed by :meth:`discard`; if its task dies, the retry does, or some later submission to the host.
+        """
+        with self._client() as client:
+            _sweep(client)
+            if self._attachable(client, job) is None:
+                self._prepared[job.work_key] = str(self._create(client, job).id)
+
+    def discard(self, job: Job) -> None:
+        """Remove what :meth:`prepare` has made, when it is not to be submitted. Any other job stays as it is."""
+        from docker.errors import NotFound
+
+        if prepared := self._prepared.pop(job.work_key, ""):
+            with self._client() as client, contextlib.suppress(NotFound):
+                _remove(client.containers.get(prepared))
+
     def submit(self, job: Job) -> JobHandle:
         """Start ``job`` unless an earlier try has, and return without waiting for it.
 
@@ -119,8 +141,12 @@ class DockerEngine:
         :raises InvalidInputError: when the host refuses the job, such as for a network that it does not have.
         """
         with self._client() as client:
-            _sweep(client)
-            container = self._attachable(client, job) or self._start(client, job)
+            container = self._attachable(client, job)
+            if container is None:
+                _sweep(client)
+                container = self._create(client, job)
+            if container.status == "created":
+                self._start(container, job)
             container.reload()
             origin = _Origin.of(client.images.get(container.attrs["Image"]), job.image or "")
             return JobHandle(
@@ -289,13 +315,17 @@ class DockerEngine:
         """Return the container of an earlier try that runs or can be collected, and remove any other of this key.
 
         One that was stopped from outside can not: that is what a retry cures. Nor one that was not started, since the
-        try died before it had all its inputs.
+        try may have died before it had all its inputs, unless this engine has prepared it.
         """
-        found = None
+        found, prepared = None, self._prepared.pop(job.work_key, "")
         for container in _find(client, job.work_key, self.job_id):
-            is_useful = container.attrs["State"]["Running"] or (
-                container.status == "exited"
-                and _end(container, self.wall_limit(job.limits.wall_seconds), "") is not JobState.STOPPED
+            is_useful = (
+                container.id == prepared
+                or container.attrs["State"]["Running"]
+                or (
+                    container.status == "exited"
+                    and _end(container, self.wall_limit(job.limits.wall_seconds), "") is not JobState.STOPPED
+                )
             )
             if found is None and is_useful and container.labels.get(LABEL_FINGERPRINT) == job.fingerprint:
                 found = container
@@ -303,7 +333,8 @@ class DockerEngine:
                 _remove(container)
         return found
 
-    def _start(self, client: "DockerClient", job: Job) -> "Container":
+    def _create(self, client: "DockerClient", job: Job) -> "Container":
+        """Make the container, and copy its inputs into it."""
         from docker.errors import APIError
 
         submitted = time.monotonic()
@@ -319,6 +350,16 @@ class DockerEngine:
             raise TransientError(msg) from error
         try:
             container.put_archive(BASE_DIR, pack(job, owner=_USER))
+        except BaseException:
+            with contextlib.suppress(Exception):  # The first error says more.
+                _remove(container)
+            raise
+        return container
+
+    def _start(self, container: "Container", job: Job) -> None:
+        from docker.errors import APIError
+
+        try:
             container.start()
         except BaseException as error:
             with contextlib.suppress(Exception):  # The first error says more.
@@ -330,7 +371,6 @@ class DockerEngine:
                 )
                 raise InvalidInputError(msg) from error
             raise
-        return container
 
     def _image(self, client: "DockerClient", reference: str | None) -> "Image":
         from docker.errors import APIError, ImageNotFound
@@ -594,15 +634,17 @@ def _collect(
     exit_code = int(state["ExitCode"])
     budget = OutputBudget(limits)
     problem = ""
-    try:
-        _fetch(container, RESULTS, output, budget)
-        if _end(container, wall_limit, "") is JobState.SUCCEEDED:
-            _fetch(container, MODEL, output, budget)
-    except JobOutOfDiskError as error:
-        problem = str(error)
     client = container.client
     assert client is not None  # noqa: S101 - the SDK gave the container
-    end, reason = _end(container, wall_limit, ""), problem
+    end = _end(container, wall_limit, "")
+    folders = [RESULTS, MODEL] if end is JobState.SUCCEEDED else [RESULTS]
+    with ThreadPoolExecutor(len(folders)) as pool:  # The host needs its time to begin each.
+        for fetching in [pool.submit(_fetch, container, folder, output, budget) for folder in folders]:
+            try:
+                fetching.result()
+            except JobOutOfDiskError as error:
+                problem = str(error)
+    reason = problem
     if end is JobState.SUCCEEDED:
         end = JobState.OUT_OF_DISK if problem else end
     else:

@@ -24,6 +24,7 @@ from airflow_mlops.exceptions import InvalidInputError, MlflowUnavailableError, 
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _ENVIRONMENT = threading.Lock()
 _METRICS_PER_CALL = 1000  # the REST API's limit of one log-batch call
@@ -89,9 +90,9 @@ class MlflowEngine:
                 experiment_id = experiment.experiment_id
             unfinished = f"tags.`{TAG_WORK_KEY}` = '{work_key}' and attributes.status = 'RUNNING'"
             if not is_first_try and (found := client.search_runs([experiment_id], unfinished, max_results=1)):
-                return RunRef(run_id=found[0].info.run_id, experiment_id=experiment_id)
+                return _run_ref(found[0], experiment_id)
             run = client.create_run(experiment_id, run_name=run_name, tags={**tags, TAG_WORK_KEY: work_key})
-            return RunRef(run_id=run.info.run_id, experiment_id=experiment_id)
+            return _run_ref(run, experiment_id)
 
     def is_running(self, run_id: str) -> bool:
         """Whether a run is there and has not ended."""
@@ -140,19 +141,30 @@ class MlflowEngine:
             for start in range(0, len(items), _PARAMS_PER_CALL):
                 client.log_batch(run_id, params=items[start : start + _PARAMS_PER_CALL])
 
-    def log_metrics(self, run_id: str, metrics: Mapping[str, float], steps: Sequence[MetricStep] = ()) -> None:
-        """Log final metrics, and metrics by step.
+    def log_metrics(
+        self,
+        run_id: str,
+        metrics: Mapping[str, float],
+        steps: Sequence[MetricStep] = (),
+        *,
+        tags: Mapping[str, str] | None = None,
+        started_at_ms: int | None = None,
+    ) -> None:
+        """Log final metrics, metrics by step, and tags.
 
-        All carry the run's start as their time: then logging them again changes nothing.
+        All metrics carry the run's start as their time: then logging them again changes nothing. MLflow is asked for
+        it, unless it is given.
         """
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric, RunTag
 
         with self._client() as client:
-            time = client.get_run(run_id).info.start_time
+            time = client.get_run(run_id).info.start_time if started_at_ms is None else started_at_ms
             items = [Metric(step.name, step.value, time, step.step) for step in steps]
             items += [Metric(name, value, time, 0) for name, value in metrics.items()]
+            marks = [RunTag(name, value) for name, value in (tags or {}).items()]
             for start in range(0, len(items), _METRICS_PER_CALL):
-                client.log_batch(run_id, metrics=items[start : start + _METRICS_PER_CALL])
+                client.log_batch(run_id, metrics=items[start : start + _METRICS_PER_CALL], tags=marks)
+                marks = []
 
     def log_dataset(self, run_id: str, snapshot: Snapshot, context: str) -> None:
         """Log a snapshot as a dataset input of the run, with its own digest, since MLflow's is no fingerprint."""
@@ -187,32 +199,42 @@ class MlflowEngine:
         with self._client() as client:
             client.set_terminated(run_id, status)
 
-    def log_model(self, run_id: str, folder: Path, *, name: str) -> LoggedModel:
+    def log_model(
+        self, run: RunRef, folder: Path, *, name: str, params: Mapping[str, str], is_first_try: bool = False
+    ) -> LoggedModel:
         """Upload a model directory as the run's logged model. The same directory is uploaded once.
 
         An upload that was cut off is done again, into the same logged model.
+
+        :param params: what it was trained with.
+        :param is_first_try: nobody can have uploaded a model of this run before, so that MLflow need not be asked.
         """
         from mlflow.entities import LoggedModelOutput
 
         digest = tree_digest(folder)
         with self._client() as client:
-            run = client.get_run(run_id)
-            experiment_id = run.info.experiment_id
-            found = client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'")
-            same = [model for model in found if model.tags.get(TAG_MODEL_DIGEST) == digest]
-            if same:
-                model = same[0]
-            else:
-                tags = {TAG_MODEL_DIGEST: digest}
+            found: list[Any] = []
+            outputs: list[str] = []
+            if not is_first_try:
+                found = client.search_logged_models(
+                    [run.experiment_id], filter_string=f"source_run_id = '{run.run_id}'"
+                )
+                known = client.get_run(run.run_id).outputs
+                outputs = [output.model_id for output in known.model_outputs] if known else []
+            model = next((model for model in found if model.tags.get(TAG_MODEL_DIGEST) == digest), None)
+            if model is None:
                 model = client.create_logged_model(
-                    experiment_id, name=name, source_run_id=run_id, params=run.data.params, tags=tags
+                    run.experiment_id,
+                    name=name,
+                    source_run_id=run.run_id,
+                    params=dict(params),
+                    tags={TAG_MODEL_DIGEST: digest},
                 )
             if model.status != "READY":
                 client.log_model_artifacts(model.model_id, str(folder))
                 client.finalize_logged_model(model.model_id, "READY")
-            outputs = run.outputs.model_outputs if run.outputs else []
-            if model.model_id not in [output.model_id for output in outputs]:
-                client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+            if model.model_id not in outputs:
+                client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step=0)])
             return LoggedModel(model_id=model.model_id, uri=model.model_uri, digest=digest)
 
     def signature(self, source: str) -> Signature | None:
@@ -394,6 +416,10 @@ def _create_experiment(client: "MlflowClient", name: str) -> str:
         if experiment is None:
             raise
         return str(experiment.experiment_id)
+
+
+def _run_ref(run: "Run", experiment_id: str) -> RunRef:
+    return RunRef(run_id=run.info.run_id, experiment_id=experiment_id, started_at_ms=run.info.start_time)
 
 
 def _version(version: Any) -> ModelVersion:

@@ -66,6 +66,12 @@ class ProcessEngine:
     grace_seconds: float = 30.0
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False, repr=False)
 
+    def prepare(self, job: Job) -> None:
+        """Do nothing: a process is made and started at once."""
+
+    def discard(self, job: Job) -> None:
+        """Do nothing, see :meth:`prepare`."""
+
     def run(self, job: Job, output: Path, log: Callable[[str], None]) -> JobResult:
         """Run ``job``, and move ``model/`` and ``output/`` into ``output``.
 

@@ -7,6 +7,7 @@ from airflow_mlops.domain.training import RunRef, TrainingResult, TrainingState
 from airflow_mlops.exceptions import InvalidInputError
 
 _KEY = "airflow_mlops.training"
+_UNREAD = object()
 
 
 class TrainingMemory:
@@ -23,6 +24,7 @@ class TrainingMemory:
         self._max_tries = ti.max_tries
         self._clear_number = context["dag_run"].clear_number or 0
         self._try_number = ti.try_number
+        self._stored: object = _UNREAD
 
     def is_retried(self, error: BaseException, policy: RetryPolicy | None) -> bool:
         """Whether Airflow starts another try when this one fails of that error."""
@@ -52,20 +54,23 @@ class TrainingMemory:
             handle=handle,
             result=result,
         )
-        self._store.set(_KEY, state.to_dict())
+        self._stored = state.to_dict()
+        self._store.set(_KEY, self._stored)
 
     def forget(self) -> None:
         """Delete the state."""
+        self._stored = None
         self._store.delete(_KEY)
 
     def _is_same(self, state: TrainingState) -> bool:
         return state.is_work_of(max_tries=self._max_tries, clear_number=self._clear_number)
 
     def _read(self) -> TrainingState | None:
-        stored = self._store.get(_KEY)
-        if not isinstance(stored, dict):
+        if self._stored is _UNREAD:  # Each question to the store is one to the API server.
+            self._stored = self._store.get(_KEY)
+        if not isinstance(self._stored, dict):
             return None
         try:
-            return TrainingState.from_dict(stored)
+            return TrainingState.from_dict(self._stored)
         except InvalidInputError:  # Another release of this package wrote it. The job's label and the run's tag remain.
             return None

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def logged(mlflow: MlflowEngine, run: RunRef, folder: Path) -> LoggedModel:
-    return mlflow.log_model(run.run_id, folder, name="model")
+    return mlflow.log_model(run, folder, name="model", params={})
 
 
 Register = Callable[[], tuple[ModelVersion, bool]]
@@ -104,9 +104,9 @@ def test_what_is_logged_twice_is_there_once(mlflow: MlflowEngine, run: RunRef, m
 def test_same_model_directory_is_uploaded_once(
     mlflow: MlflowEngine, run: RunRef, logged: LoggedModel, folder: Path
 ) -> None:
-    assert mlflow.log_model(run.run_id, folder, name="model") == logged
+    assert mlflow.log_model(run, folder, name="model", params={}) == logged
     (folder / "weights.bin").write_bytes(b"other")
-    assert mlflow.log_model(run.run_id, folder, name="model").model_id != logged.model_id
+    assert mlflow.log_model(run, folder, name="model", params={}).model_id != logged.model_id
 
 
 def test_second_registration_of_a_run_finds_the_version(mlflow: MlflowEngine, register: Register, name: str) -> None:

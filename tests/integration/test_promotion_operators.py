@@ -84,7 +84,7 @@ class Loop:
         run = self.mlflow.start_run(
             experiment_name=self.model_name, run_name="train", work_key=content.hex().ljust(32, "0")[:32], tags={}
         )
-        logged = self.mlflow.log_model(run.run_id, model, name="model")
+        logged = self.mlflow.log_model(run, model, name="model", params={})
         self.mlflow.end_run(run.run_id, "FINISHED")
         result = TrainingResult(
             run_id=run.run_id,

@@ -275,7 +275,7 @@ def test_evaluation_scores_any_version_by_the_same_program(
     mlflow.sklearn.save_model(model, tmp_path / "model", serialization_format="cloudpickle", pip_requirements=[])
     server = MlflowEngine(tracking_uri=mlflow_server)
     run = server.start_run(experiment_name="scoring", run_name=backend, work_key=uuid.uuid4().hex, tags={})
-    logged = server.log_model(run.run_id, tmp_path / "model", name="model")
+    logged = server.log_model(run, tmp_path / "model", name="model", params={})
     tags = {TAG_MODEL_DIGEST: logged.digest, TAG_BACKEND: backend, TAG_IMAGE_DIGEST: bare_image}
     version = ModelVersion(model_name="late", version="1", run_id=run.run_id, source=logged.uri, tags=tags)
     (tmp_path / "rows").mkdir()

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -170,15 +171,16 @@ class TrainModelOperator(MlopsOperator):
         """Train, record what the job left, and refuse what is no model."""
         snapshot = Snapshot.from_dict(self.dataset)
         engine, mlflow, memory = self.engine(), MlflowHook(self.mlflow_conn_id).engine(), TrainingMemory(context)
-        self._end_cleared(snapshot, engine, mlflow, context)
+        self._end_cleared(snapshot, engine, mlflow, context, memory)
         if (state := memory.recall()) and state.result:
             self.log.info("An earlier try finished the training, but died before Airflow heard of it.")
             return self._finish(state.result, engine, mlflow)
         with local_channel(snapshot) as channel:
             job = self.job(snapshot, channel, context)
-            run = self.begin(job, snapshot, mlflow, context)
-            memory.remember(run)
+            with self._prepared(job, engine) as prepared:
+                run = self.begin(job, snapshot, mlflow, context, memory)
             with self._ended(run, job, engine, mlflow, memory) as output:
+                prepared.result()
                 handle = self.submit(job, engine)
                 if handle is None:
                     return self.complete(
@@ -202,7 +204,10 @@ class TrainModelOperator(MlopsOperator):
         result = self.measure(job, engine, output)
         metrics = self.record(result, output, run, mlflow, context)
         self.enforce(job, result, output)
-        model = mlflow.log_model(run.run_id, output / MODEL, name="model")
+        is_first_try = context["ti"].try_number == 1
+        model = mlflow.log_model(
+            run, output / MODEL, name="model", params=job.hyperparameters, is_first_try=is_first_try
+        )
         training = TrainingResult(
             run_id=run.run_id,
             experiment_id=run.experiment_id,
@@ -234,7 +239,9 @@ class TrainModelOperator(MlopsOperator):
         """Free the worker until the submitted job has ended."""
         raise NotImplementedError
 
-    def begin(self, job: Job, snapshot: Snapshot, mlflow: MlflowEngine, context: Context) -> RunRef:
+    def begin(
+        self, job: Job, snapshot: Snapshot, mlflow: MlflowEngine, context: Context, memory: TrainingMemory
+    ) -> RunRef:
         """Start the MLflow run, with all that is known before the job starts."""
         key = work_key_of(context)
         tags = {
@@ -250,7 +257,7 @@ class TrainModelOperator(MlopsOperator):
         }
         if job.image:
             tags[TAG_IMAGE] = job.image
-        run = self._earlier_run(mlflow, context) or mlflow.start_run(
+        run = self._earlier_run(mlflow, memory) or mlflow.start_run(
             experiment_name=self.experiment_name,
             run_name=self.run_name,
             work_key=job.work_key,
@@ -258,6 +265,7 @@ class TrainModelOperator(MlopsOperator):
             is_first_try=context["ti"].try_number == 1,
         )
         self._run = (mlflow, run.run_id)
+        memory.remember(run)
         MlflowRunLink.persist(context, mlflow.run_url(run.experiment_id, run.run_id))
         mlflow.log_params(run.run_id, job.hyperparameters)
         mlflow.log_dataset(run.run_id, snapshot, "training")
@@ -283,17 +291,19 @@ class TrainModelOperator(MlopsOperator):
         :raises JobOutputError: when a job succeeded and its metrics are not finite numbers.
         """
         tags = {TAG_IMAGE_DIGEST: result.image_digest, TAG_CODE_VERSION: self._code_version(result, context)}
-        mlflow.set_tags(run.run_id, {name: value for name, value in tags.items() if value})
+        given = {name: value for name, value in tags.items() if value}
         try:
             metrics, steps = read_metrics(output), read_metric_steps(output)
         except JobOutputError:
             if result.state is JobState.SUCCEEDED:
+                mlflow.set_tags(run.run_id, given)
                 raise
             metrics, steps = {}, []
         is_first_try = context["ti"].try_number == 1
         if is_first_try or not mlflow.has_metric(run.run_id, _LAST_METRIC):  # Else an earlier try has logged them all.
             used = result.usage.to_metrics() if result.usage else {}
-            mlflow.log_metrics(run.run_id, {**metrics, **used, _LAST_METRIC: result.seconds}, steps)
+            final = {**metrics, **used, _LAST_METRIC: result.seconds}
+            mlflow.log_metrics(run.run_id, final, steps, tags=given, started_at_ms=run.started_at_ms)
         return metrics
 
     def enforce(self, job: Job, result: JobResult, output: Path) -> None:
@@ -327,9 +337,9 @@ class TrainModelOperator(MlopsOperator):
             mlflow, run_id = self._run
             mlflow.end_run(run_id, "KILLED")
 
-    def _earlier_run(self, mlflow: MlflowEngine, context: Context) -> RunRef | None:
+    def _earlier_run(self, mlflow: MlflowEngine, memory: TrainingMemory) -> RunRef | None:
         """Return the run of an earlier try, if it can go on. The job of a process does not outlive its worker."""
-        state = TrainingMemory(context).recall()
+        state = memory.recall()
         if state is None or not mlflow.is_running(state.run_id):
             return None
         if not self.is_job_safe:
@@ -338,9 +348,10 @@ class TrainModelOperator(MlopsOperator):
             return None
         return RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
 
-    def _end_cleared(self, snapshot: Snapshot, engine: JobEngine, mlflow: MlflowEngine, context: Context) -> None:
+    def _end_cleared(
+        self, snapshot: Snapshot, engine: JobEngine, mlflow: MlflowEngine, context: Context, memory: TrainingMemory
+    ) -> None:
         """End what was left of this task's work when a person cleared it, since now it is done anew."""
-        memory = TrainingMemory(context)
         state = memory.recall_cleared()
         if state is None:
             return
@@ -356,10 +367,25 @@ class TrainModelOperator(MlopsOperator):
 
     def _finish(self, training: TrainingResult, engine: JobEngine, mlflow: MlflowEngine) -> dict[str, Any]:
         """End the run and remove the job, once its result is written down. A retry does it again without harm."""
-        mlflow.end_run(training.run_id, "FINISHED")
+        with ThreadPoolExecutor(1) as pool:
+            removing = pool.submit(engine.remove, training.work_key)
+            mlflow.end_run(training.run_id, "FINISHED")
         with self._tolerated("The job could not be removed"):
-            engine.remove(training.work_key)
+            removing.result()
         return training.to_dict()
+
+    @contextlib.contextmanager
+    def _prepared(self, job: Job, engine: JobEngine) -> Iterator[Future[None]]:
+        """Let the engine prepare the job while something else is done. Its error, if any, is in what is given."""
+        with ThreadPoolExecutor(1) as pool:
+            preparing = pool.submit(engine.prepare, job)
+            try:
+                yield preparing
+            except BaseException:
+                with contextlib.suppress(Exception):  # Another error is on its way, and says more.
+                    preparing.result()
+                    engine.discard(job)
+                raise
 
     @contextlib.contextmanager
     def _ended(

@@ -62,7 +62,7 @@ class DeferrableTrainingOperator(TrainModelOperator):
     def submit(self, job: Job, engine: JobEngine) -> JobHandle | None:
         """Submit the job, if the worker is not to wait for it."""
         super().submit(job, engine)
-        return self.engine().submit(job) if self.deferrable else None
+        return cast("DockerEngine", engine).submit(job) if self.deferrable else None  # It is what ``engine`` returns.
 
     def wait_deferred(self, job: Job, run: RunRef, handle: JobHandle) -> NoReturn:
         """Let a triggerer wait for the job."""
@@ -103,9 +103,9 @@ class DeferrableTrainingOperator(TrainModelOperator):
         """Return the trigger's event to :meth:`resume_execution`, which also hears of a trigger without one."""
         return event
 
-    def run_job(self, job: Job, engine: JobEngine, output: Path, log: Callable[[str], None]) -> JobResult:  # noqa: ARG002
+    def run_job(self, job: Job, engine: JobEngine, output: Path, log: Callable[[str], None]) -> JobResult:
         """Run the job to its end, or go on where a triggerer has followed it to."""
-        docker = self.engine()
+        docker = cast("DockerEngine", engine)  # It is what ``engine`` returns.
         self._handle = self._handle or docker.submit(job)
         return docker.resume(self._handle, job.limits, output, log, self._progress)
 
