@@ -54,6 +54,10 @@ LABEL_FINGERPRINT = "airflow-mlops.job"
 """Label that tells whether that container does the same job, or the Dag has changed since."""
 LABEL_PREPARED_SECONDS = "airflow-mlops.prepared-seconds"
 """Label that says how long getting the image took, since a retry could not tell."""
+LABEL_SCRATCH_BYTES = "airflow-mlops.scratch-bytes"
+"""Label that says how much the job's files may hold, beside its inputs."""
+LABEL_INPUT_BYTES = "airflow-mlops.input-bytes"
+"""Label that says how much its inputs hold."""
 LABEL_SECRETS = "airflow-mlops.secrets"
 """Label with the names of the files that must be wiped when the job has ended."""
 
@@ -100,7 +104,7 @@ class JobLimits(Document):
     processes: int = 512
     """Processes and threads."""
     scratch_mb: int = 2048
-    """MiB of any one file that the job writes, of ``/tmp`` in all, and of ``model/`` and ``output/`` in all."""
+    """MiB of ``/tmp`` in all, of any one file, and of all files below ``/opt/ml`` beside the job's inputs."""
     wall_seconds: float = 4 * 3600.0
     """Wall time in seconds from start to stop."""
 
@@ -212,6 +216,10 @@ class Job:
         folders = {CONFIG, CHANNELS, MODEL, OUTPUT, *(str(Path(name).parent) for name in self.input_files())}
         folders |= {str(parent) for folder in folders for parent in Path(folder).parents if parent.name}
         return sorted(folders)
+
+    def input_bytes(self) -> int:
+        """Return how many bytes the input files hold."""
+        return len(self.hyperparameters_json()) + sum(path.stat().st_size for path in self.input_files().values())
 
     def hyperparameters_json(self) -> bytes:
         """Return the content of ``hyperparameters.json``."""

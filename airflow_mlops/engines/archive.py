@@ -39,6 +39,12 @@ def pack_wiped(names: Iterable[str], *, owner: int) -> bytes:
     return b"".join(_secrets(dict.fromkeys(names, ""), owner)) + b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
+def pack_file(name: str, content: bytes, *, owner: int) -> bytes:
+    """Return a tar archive of one file."""
+    parts = [_header(name, len(content), owner), *_padded([content], len(content)), b"\0" * (2 * tarfile.BLOCKSIZE)]
+    return b"".join(parts)
+
+
 def read_member(archive: bytes) -> bytes:
     """Return the content of the only file of a tar archive; nothing when there is none, or it is cut off."""
     try:

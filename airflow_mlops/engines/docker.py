@@ -1,9 +1,9 @@
 """Jobs in containers of a Docker host, local or remote: inputs go in and results come out through its API.
 
 A job has a read-only root file system, no network, no capabilities, no way to new privileges, and hard limits. What it
-writes is bounded in three ways, because Docker can limit a volume as a whole on few file systems only, and a volume in
-memory is gone when the container ends: ``/tmp`` is a file system of the given size in memory, no file grows beyond that
-size, and no more than that is collected.
+writes is bounded in four ways, because Docker can limit a volume as a whole on few file systems only, and a volume in
+memory is empty as soon as no container runs with it: ``/tmp`` is a file system of the given size in memory, no file
+grows beyond that size, a job whose files hold more in all is killed when that is seen, and no more is collected.
 """
 
 import base64
@@ -24,8 +24,11 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_mlops.domain.collection import LOG_TAIL_LINES, LogLines, OutputBudget
 from airflow_mlops.domain.job import (
     BASE_DIR,
+    FAILURE,
     LABEL_FINGERPRINT,
+    LABEL_INPUT_BYTES,
     LABEL_PREPARED_SECONDS,
+    LABEL_SCRATCH_BYTES,
     LABEL_SECRETS,
     LABEL_WORK_KEY,
     METRIC_STEPS,
@@ -44,6 +47,7 @@ from airflow_mlops.domain.polling import WallLimit, follow
 from airflow_mlops.domain.progress import JobProgress
 from airflow_mlops.engines.archive import CHUNK_BYTES, pack, pack_wiped, read_member, unpack
 from airflow_mlops.engines.docker_log import LogReader, TimedLog
+from airflow_mlops.engines.docker_scratch import guard, stop_overfull
 from airflow_mlops.engines.docker_usage import UsageMeter, sample
 from airflow_mlops.exceptions import (
     DockerUnavailableError,
@@ -68,6 +72,7 @@ REVISION_LABEL = "org.opencontainers.image.revision"
 _USER = 1000
 _LOG_SECONDS = 30.0  # for the rest of the log, once the job has ended
 _SAVED_LINES = 50_000
+_REASON_BYTES = 2**20
 _UNSTARTED_SECONDS = 3600.0  # Copying the inputs in takes no longer.
 _RECONNECT_SECONDS = 1.0
 _NOT_FOUND = 404
@@ -176,6 +181,7 @@ class DockerEngine:
             meter, ended = UsageMeter(handle.started_at, progress.usage), threading.Event()
             arguments = (handle.job_id, meter, lambda: time.monotonic() - begun, ended)
             threading.Thread(target=self._sample, args=arguments, name="job-usage", daemon=True).start()
+            threading.Thread(target=self._guard, args=(ended,), name="job-scratch", daemon=True).start()
             timed = TimedLog(lines, progress.log)
             reader = LogReader(timed, lambda since, live: _open_log(client, handle.job_id, since, live=live))
             try:
@@ -272,6 +278,11 @@ class DockerEngine:
                 with contextlib.suppress(JobOutOfDiskError, JobOutputError):  # A part of it is better than nothing.
                     _fetch(container, RESULTS, folder, OutputBudget(limits))
 
+    def stop_overfull(self) -> None:
+        """Kill the running jobs of this host, whoever started them, whose files hold more than their scratch space."""
+        with self._client() as client:
+            stop_overfull(client, owner=_USER)
+
     def wall_limit(self, wall_seconds: float) -> WallLimit:
         """Return the decisions about a job's wall time, the same for each way of waiting."""
         return WallLimit(wall_seconds=wall_seconds, grace_seconds=self.grace_seconds)
@@ -308,6 +319,11 @@ class DockerEngine:
         with contextlib.suppress(MlopsError), self._client() as client:
             stats = functools.partial(client.api.stats, job_id, stream=False, one_shot=True)
             sample(meter, stats=stats, elapsed=elapsed, ended=ended)
+
+    def _guard(self, ended: threading.Event) -> None:
+        """Hold jobs to their scratch space until this one has ended."""
+        with contextlib.suppress(MlopsError), self._client() as client:
+            guard(client, ended, owner=_USER)
 
     # Start -----------------------------------------------------------------------------------------------------------
 
@@ -469,6 +485,8 @@ def _settings(job: Job, image: "Image") -> dict[str, Any]:
             **job.labels,
             LABEL_WORK_KEY: job.work_key,
             LABEL_FINGERPRINT: job.fingerprint,
+            LABEL_SCRATCH_BYTES: str(limits.scratch_bytes),
+            LABEL_INPUT_BYTES: str(job.input_bytes()),
             **({LABEL_SECRETS: ",".join(sorted(job.secrets))} if job.secrets else {}),
         },
         "environment": {"HOME": "/tmp", **job.environment_at(BASE_DIR)},  # noqa: S108 - the job's own file system
@@ -648,6 +666,7 @@ def _collect(
     if end is JobState.SUCCEEDED:
         end = JobState.OUT_OF_DISK if problem else end
     else:
+        _fetch_reason(container, output)
         reason = read_reason(output, _tail(client, handle.job_id), exit_code)
         end = _end(container, wall_limit, reason)
     return JobResult(
@@ -659,6 +678,15 @@ def _collect(
         started_at=_time(state["StartedAt"]),
         finished_at=max(_time(state["StartedAt"]), _time(state["FinishedAt"])),  # Docker may note the end first.
     )
+
+
+def _fetch_reason(container: "Container", output: Path) -> None:
+    """Copy the job's own words, if its results are too much to copy whole."""
+    if not (file := output / FAILURE).exists() and (
+        words := _read_file(container, f"{BASE_DIR}/{FAILURE}", longer_than=0, most=_REASON_BYTES)
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(words)
 
 
 def _fetch(container: "Container", folder: str, output: Path, budget: OutputBudget) -> None:

@@ -213,6 +213,41 @@ def test_many_model_files_beyond_the_scratch_space_are_out_of_disk(run: Run, out
     assert sum(file.stat().st_size for file in output.rglob("*") if file.is_file()) <= 4 * 2**20
 
 
+def test_many_small_files_beyond_the_scratch_space_end_the_job(run: Run) -> None:
+    result = run("i=0; while true; do i=$((i+1)); dd if=/dev/zero of=/opt/ml/output/data/$i bs=64k count=1; done")
+    assert (result.state, result.exit_code) == (JobState.OUT_OF_DISK, 137)
+    assert re.fullmatch(
+        r"Disk quota exceeded: /opt/ml holds \d+\.\d MiB beside the job's inputs, and limits.scratch_mb is 4",
+        result.reason,
+    )
+
+
+def test_inputs_do_not_count_as_scratch_space(
+    engine: DockerEngine, tmp_path: Path, make_job: MakeJob, output: Path
+) -> None:
+    with (tmp_path / "channel/part-0.parquet").open("wb") as file:
+        file.truncate(8 * 2**20)
+    job = make_job("echo begun; while true; do sleep 0.1; done")
+
+    def measure_and_stop(_: str) -> None:
+        engine.stop_overfull()
+        engine.stop(job.work_key)
+
+    assert engine.run(job, output, measure_and_stop).state is JobState.STOPPED
+
+
+def test_a_reason_is_read_beside_results_that_are_too_much(run: Run) -> None:
+    result = run(
+        """
+        cd /opt/ml/output
+        echo 'no such column' > failure
+        for i in 1 2 3; do dd if=/dev/zero of=data/$i bs=1M count=3; done
+        exit 3
+        """
+    )
+    assert (result.state, result.reason) == (JobState.FAILED, "no such column")
+
+
 def test_a_job_is_stopped_at_its_wall_time(run: Run) -> None:
     result = run("echo begun; sleep 60", wall_seconds=1)
     assert (result.state, result.reason) == (JobState.TIMED_OUT, "begun")
