@@ -1,6 +1,6 @@
 """What a training costs beside the job itself, against DockerOperator; and what it costs to wait for many jobs at once.
 
-    JOBS=500 REPEATS=7 SECONDS=60 python benchmarks/training.py
+    JOBS=500 REPEATS=7 SECONDS=60 python benchmarks/training.py    # 0 leaves a part out
 
 Needs a Docker engine and busybox (Debian: busybox-static). How each is measured, is said in ``training_overhead.py``
 and ``training_waiting.py``. Times are noisy: close what else runs. The last line is JSON.
@@ -25,8 +25,10 @@ os.environ |= {  # Airflow reads these when it is imported.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
+from benchmarks.dags import take_snapshot  # noqa: E402
 from benchmarks.docker_image import benchmark_image  # noqa: E402
 from benchmarks.training_overhead import measure_overhead  # noqa: E402
+from benchmarks.training_waiting import measure_waiting  # noqa: E402
 from demo.mlflow import start_mlflow, wait_for_mlflow  # noqa: E402
 from demo.processes import Processes  # noqa: E402
 
@@ -46,8 +48,11 @@ def main() -> None:
         os.environ["AIRFLOW_CONN_MLFLOW_DEFAULT"] = json.dumps({"conn_type": "mlflow", "host": uri})
         db.initdb()
         wait_for_mlflow(processes, uri)
+        snapshot = take_snapshot(folder)
         if REPEATS:
-            result["overhead_vs_docker_operator"] = round(measure_overhead(folder, uri, REPEATS), 3)
+            result["overhead_vs_docker_operator"] = round(measure_overhead(snapshot, uri, REPEATS), 3)
+        if JOBS:
+            result |= measure_waiting(processes, snapshot, JOBS, SECONDS)
     print(json.dumps(result))
 
 

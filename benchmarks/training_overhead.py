@@ -7,13 +7,11 @@ has it, less the container's, from Docker's own events.
 """
 
 import datetime as dt
-import os
 import statistics
 import time
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+from benchmarks.dags import read_dags
 from benchmarks.docker_image import IMAGE
 
 JOB_SECONDS = 2.0
@@ -56,9 +54,10 @@ with DAG(dag_id="theirs", schedule=None):
 """
 
 
-def measure_overhead(folder: Path, tracking_uri: str, repeats: int) -> float:
+def measure_overhead(snapshot: dict[str, Any], tracking_uri: str, repeats: int) -> float:
     """Return our overhead as a share of DockerOperator's: the median over the pairs."""
-    dags = _dags(folder, SNAPSHOT=take_snapshot(folder), IMAGE=IMAGE, TRACKING_URI=tracking_uri, SCRIPT=SCRIPT)
+    constants = {"SNAPSHOT": snapshot, "IMAGE": IMAGE, "TRACKING_URI": tracking_uri, "SCRIPT": SCRIPT}
+    dags = read_dags("overhead", DAGS, constants)
     for dag_id in ("ours", "theirs"):
         overhead(dags[dag_id])
     pairs: list[tuple[float, float]] = []
@@ -96,31 +95,3 @@ def container_seconds(dag_id: str, since: int) -> float:
     finally:
         client.close()
     return float((times["die"] - times["start"]) / 1e9)
-
-
-def take_snapshot(folder: Path) -> dict[str, Any]:
-    """Take a snapshot of a few rows."""
-    from airflow_mlops.operators.dataset import DatasetSnapshotOperator
-
-    (folder / "rows.csv").write_text("n\n" + "\n".join(map(str, range(1000))))
-    operator = DatasetSnapshotOperator(task_id="take", dataset_name="rows", source=str(folder / "rows.csv"))
-    context: Any = {"outlet_events": {operator.asset: SimpleNamespace(extra=None)}}
-    return operator.execute(context)
-
-
-def _dags(folder: Path, **constants: object) -> dict[str, Any]:
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    from airflow.models.dagbundle import DagBundleModel
-    from airflow.utils.session import create_session
-
-    dags = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
-    dags.mkdir(exist_ok=True)
-    lines = "".join(f"{name} = {value!r}\n" for name, value in constants.items())
-    (dags / "overhead.py").write_text(lines + DAGS)
-    bag = DagBag(dag_folder=dags, bundle_path=dags, bundle_name="dags-folder")
-    if bag.import_errors:
-        raise RuntimeError(str(bag.import_errors))
-    with create_session() as session:
-        session.merge(DagBundleModel(name="dags-folder"))
-    sync_bag_to_db(bag, "dags-folder", None)
-    return dict(bag.dags)

@@ -45,9 +45,9 @@ from airflow_mlops.domain.job import (
 )
 from airflow_mlops.domain.polling import WallLimit, follow
 from airflow_mlops.domain.progress import JobProgress
-from airflow_mlops.engines.archive import CHUNK_BYTES, pack, pack_wiped, read_member, unpack
+from airflow_mlops.engines.archive import CHUNK_BYTES, pack, pack_file, pack_wiped, read_member, unpack
 from airflow_mlops.engines.docker_log import LogReader, TimedLog
-from airflow_mlops.engines.docker_scratch import guard, stop_overfull
+from airflow_mlops.engines.docker_scratch import find_overfull, guard
 from airflow_mlops.engines.docker_usage import UsageMeter, sample
 from airflow_mlops.exceptions import (
     DockerUnavailableError,
@@ -73,6 +73,7 @@ _USER = 1000
 _LOG_SECONDS = 30.0  # for the rest of the log, once the job has ended
 _SAVED_LINES = 50_000
 _REASON_BYTES = 2**20
+_NEWEST_DF_API = (1, 44)  # From 1.52 on, the answer has another form.
 _UNSTARTED_SECONDS = 3600.0  # Copying the inputs in takes no longer.
 _RECONNECT_SECONDS = 1.0
 _NOT_FOUND = 404
@@ -281,7 +282,7 @@ class DockerEngine:
     def stop_overfull(self) -> None:
         """Kill the running jobs of this host, whoever started them, whose files hold more than their scratch space."""
         with self._client() as client:
-            stop_overfull(client, owner=_USER)
+            _stop_overfull(client)
 
     def wall_limit(self, wall_seconds: float) -> WallLimit:
         """Return the decisions about a job's wall time, the same for each way of waiting."""
@@ -323,7 +324,7 @@ class DockerEngine:
     def _guard(self, ended: threading.Event) -> None:
         """Hold jobs to their scratch space until this one has ended."""
         with contextlib.suppress(MlopsError), self._client() as client:
-            guard(client, ended, owner=_USER)
+            guard(lambda: _stop_overfull(client), ended)
 
     # Start -----------------------------------------------------------------------------------------------------------
 
@@ -557,6 +558,29 @@ def _signal(client: "DockerClient", job_id: str, name: str) -> None:
     except APIError as error:
         if error.status_code not in {_CONFLICT, _NOT_FOUND}:  # It has just ended, or is gone.
             raise
+
+
+def _stop_overfull(client: "DockerClient") -> None:
+    """Measure all jobs that run on the host, and kill those that hold too much, with the reason as their own."""
+    from docker.errors import APIError
+
+    filters: dict[str, str | list[str] | bool] = {"label": LABEL_SCRATCH_BYTES, "status": "running"}
+    containers = client.api.containers(filters=filters)
+    for job in find_overfull(containers, _volumes(client) if containers else []):
+        with contextlib.suppress(APIError):  # A full disk does not take the reason, or the job has just ended.
+            client.api.put_archive(job.job_id, BASE_DIR, pack_file(FAILURE, job.reason.encode(), owner=_USER))
+        with contextlib.suppress(APIError):
+            client.api.kill(job.job_id, signal="SIGKILL")
+
+
+def _volumes(client: "DockerClient") -> list[dict[str, Any]]:
+    version = min(tuple(map(int, client.api.api_version.split("."))), _NEWEST_DF_API)
+    address = f"{client.api.base_url}/v{'.'.join(map(str, version))}/system/df"
+    # Engines before API 1.42 do not know ``type``, and add images and containers.
+    answer = client.api.request("get", address, params={"type": "volume"}, timeout=client.api.timeout)
+    answer.raise_for_status()
+    volumes: list[dict[str, Any]] = answer.json().get("Volumes") or []
+    return volumes
 
 
 class _Patience:

@@ -11,20 +11,15 @@ empty ones are not seen, and neither are deleted ones that it still has open.
 import contextlib
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airflow_mlops.domain.job import BASE_DIR, FAILURE, LABEL_INPUT_BYTES, LABEL_SCRATCH_BYTES
-from airflow_mlops.engines.archive import pack_file
-
-if TYPE_CHECKING:
-    from docker import DockerClient
+from airflow_mlops.domain.job import BASE_DIR, LABEL_INPUT_BYTES, LABEL_SCRATCH_BYTES
 
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 1.0, 10.0
 _SHARE = 20
 """So many times as long as a measurement took is waited until the next, for hosts with many or big volumes."""
-_NEWEST_API = (1, 44)  # From 1.52 on, the answer has another form.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,40 +55,16 @@ def find_overfull(containers: Iterable[Mapping[str, Any]], volumes: Iterable[Map
             yield Overfull(job_id=container["Id"], used_bytes=used, allowed_bytes=allowed)
 
 
-def stop_overfull(client: "DockerClient", *, owner: int) -> list[Overfull]:
-    """Measure all jobs that run on the host, and kill those that hold too much, with the reason as their own."""
-    from docker.errors import APIError
-
-    containers = client.api.containers(filters={"label": LABEL_SCRATCH_BYTES, "status": "running"})
-    found = list(find_overfull(containers, _volumes(client))) if containers else []
-    for job in found:
-        with contextlib.suppress(APIError):  # A full disk does not take the reason, or the job has just ended.
-            client.api.put_archive(job.job_id, BASE_DIR, pack_file(FAILURE, job.reason.encode(), owner=owner))
-        with contextlib.suppress(APIError):
-            client.api.kill(job.job_id, signal="SIGKILL")
-    return found
-
-
-def guard(client: "DockerClient", ended: threading.Event, *, owner: int) -> None:
-    """Call :func:`stop_overfull` until ``ended`` is set. A measurement that fails is followed by the next."""
+def guard(stop_overfull: Callable[[], object], ended: threading.Event) -> None:
+    """Call ``stop_overfull`` until ``ended`` is set. One that fails is followed by the next."""
     begun, took = time.monotonic(), 0.0
     while not ended.wait(seconds_to_next(time.monotonic() - begun, took)):
         asked = time.monotonic()
         with contextlib.suppress(Exception):  # Such as another worker's being under way, which does the same.
-            stop_overfull(client, owner=owner)
+            stop_overfull()
         took = time.monotonic() - asked
 
 
 def seconds_to_next(elapsed: float, took: float) -> float:
     """Return how long to wait until the next measurement: a short while at first, and never much of a host's time."""
     return max(min(max(elapsed / _SHARE, _SHORTEST_SECONDS), _LONGEST_SECONDS), took * _SHARE)
-
-
-def _volumes(client: "DockerClient") -> list[Mapping[str, Any]]:
-    version = min(tuple(map(int, client.api.api_version.split("."))), _NEWEST_API)
-    address = f"{client.api.base_url}/v{'.'.join(map(str, version))}/system/df"
-    # Engines before API 1.42 do not know ``type``, and add images and containers.
-    answer = client.api.request("get", address, params={"type": "volume"}, timeout=client.api.timeout)
-    answer.raise_for_status()
-    volumes: list[Mapping[str, Any]] = answer.json().get("Volumes") or []
-    return volumes
