@@ -20,8 +20,9 @@ from airflow_mlops.domain.progress import METRICS_BYTES, METRICS_SECONDS, JobPro
 from airflow_mlops.engines.docker import DockerEngine
 from airflow_mlops.engines.docker_asyncio import AsyncDocker
 from airflow_mlops.engines.docker_log import Pace, TimedLog, follow_log
+from airflow_mlops.engines.docker_scratch import seconds_to_next
 from airflow_mlops.engines.docker_usage import UsageMeter
-from airflow_mlops.exceptions import DockerUnavailableError, JobOutputError
+from airflow_mlops.exceptions import DockerUnavailableError, JobOutputError, MlopsError
 
 _log = logging.getLogger(__name__)
 _RECONNECT_SECONDS = 1.0
@@ -245,7 +246,7 @@ class HostWatch:
         await self._list(client)
         tasks = [
             asyncio.create_task(work)
-            for work in (self._read_events(client, now), self._list_on(client), self._measure(client))
+            for work in (self._read_events(client, now), self._list_on(client), self._measure(client), self._guard())
         ]
         try:
             await asyncio.gather(*tasks)
@@ -280,6 +281,17 @@ class HostWatch:
                 continue
             await job.measure(client)
             await asyncio.sleep(_REST * (time.monotonic() - begun))
+
+    async def _guard(self) -> None:
+        """Hold all jobs of the host to their scratch space, by one request for all of them."""
+        took = 0.0
+        while True:
+            youngest = min((job.elapsed() for job in self._jobs), default=0.0)
+            await asyncio.sleep(seconds_to_next(youngest, took))
+            begun = time.monotonic()
+            with contextlib.suppress(MlopsError):  # Whoever watches the host hears it, too.
+                await asyncio.to_thread(self._engine.stop_overfull)
+            took = time.monotonic() - begun
 
     def _end(self, error: DockerUnavailableError | None, job_ids: set[str] | None = None) -> None:
         for job in self._jobs:

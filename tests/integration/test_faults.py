@@ -19,7 +19,7 @@ from airflow_mlops.domain.registry import TAG_FAILURE
 from airflow_mlops.domain.training import TrainingResult
 from airflow_mlops.engines.docker_asyncio import AsyncDocker
 from airflow_mlops.engines.docker_watch import HostWatch
-from airflow_mlops.exceptions import DockerUnavailableError, JobStoppedError, JobTimeoutError
+from airflow_mlops.exceptions import DockerUnavailableError, JobOutOfDiskError, JobStoppedError, JobTimeoutError
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.triggers.docker import DockerJobTrigger
 
@@ -263,6 +263,17 @@ def test_the_wall_time_is_the_same_limit_in_both_modes(make_work: Callable[..., 
     with pytest.raises(JobTimeoutError, match="may run 3 s"):
         complete(work.attempt(), deferrable=deferrable)
     work.assert_stopped("FAILED")
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_many_small_files_are_out_of_disk_in_both_modes(make_work: Callable[..., Work], deferrable: bool) -> None:
+    script = "while true; do i=$((i+1)); dd if=/dev/zero of=/opt/ml/output/data/$i bs=64k count=1 2>/dev/null; done"
+    work = make_work(script, deferrable=deferrable)
+    with pytest.raises(JobOutOfDiskError, match="Disk quota exceeded: /opt/ml holds"):
+        complete(work.attempt(), deferrable=deferrable)
+    (run,) = work.runs()
+    assert run.info.status == "FAILED"
+    assert work.containers() == []
 
 
 def test_a_restart_of_the_triggerer_stops_nothing(make_work: Callable[..., Work]) -> None:
