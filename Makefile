@@ -4,7 +4,7 @@
 #   make test    all checks and tests; without a Docker engine the tests that need one are skipped, but not in CI
 #   make check   the static checks alone
 #   make setup   the virtual environment in .venv
-#   make bench-training   what a training costs beside its job, and one process that waits for 500 jobs
+#   make bench-training   what a training costs beside its job, and a triggerer that waits for 500 jobs (JOBS, REPEATS, SECONDS)
 #   make clean   remove what the other targets made, the demo's data and state included
 
 export DEMO_STARTED := $(shell date +%s)
