@@ -63,6 +63,10 @@ class ServingMeter:
             if call >= UNMEASURED_CALLS:
                 times.append(1000 * (time.perf_counter() - began))
         self.measured["calls"] = len(times)
+        if len(times) < self.asked["calls"] and not self.notes:
+            self.notes.append(
+                f"In {self.asked['seconds']:g} s {len(times)} rows could be timed one by one, not {self.asked['calls']}"
+            )
         if times:
             p50, p95, p99 = np.percentile(times, [50, 95, 99]).tolist()
             self.measured |= {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
