@@ -5,7 +5,16 @@ To make this your own pipeline, copy the file and change the constants: everythi
 
 from airflow.sdk import DAG, Param, conf
 
-from airflow_mlops.domain.promotion import ImprovementGate, MetricGate, PromotionPolicy
+from airflow_mlops.domain.gates import (
+    ExplanationGate,
+    GateMode,
+    ImprovementGate,
+    LatencyGate,
+    MetricGate,
+    SignatureGate,
+    SliceGate,
+)
+from airflow_mlops.domain.promotion import PromotionPolicy
 from airflow_mlops.domain.training import Backend
 from airflow_mlops.operators.approval import PromotionApprovalOperator
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
@@ -31,12 +40,16 @@ DOCKER_CONN_ID = None  # the worker's own engine; else a connection of the type 
 TRAINER_IMAGE = "airflow-mlops/trainer:latest"
 TRAINER_PROGRAM = ("python", "../docker/trainer")
 
-# What it must show before a person is asked.
+# What it must show before a person is asked. The last two are tried first: the reviewer sees them, and they decide nothing.
 POLICY = PromotionPolicy(
     gates=(
         MetricGate(metric="roc_auc", at_least=0.62),
         MetricGate(metric="brier_score", at_most=0.20),
         ImprovementGate(metric="roc_auc", absolute=0.005, confidence=0.95),
+        SignatureGate(),
+        ExplanationGate(),
+        SliceGate(margin=0.01, loss="brier_score", mode=GateMode.DRY_RUN),
+        LatencyGate(at_most_ms=100, mode=GateMode.DRY_RUN),
     )
 )
 
