@@ -19,13 +19,15 @@
     │   │   └── JobOutputError       it succeeded, but left no usable model, metrics or predictions
     │   ├── ImageNotFoundError       no such image on the host, nor to be pulled
     │   ├── RegistryError            the registry does not hold what was asked for
-    │   └── PromotionRefusedError    the evidence, the approval and the registry do not agree
+    │   ├── PromotionRefusedError    the evidence, the approval and the registry do not agree
+    │   └── AuditTrailBrokenError    the last entry of an audit trail is not what was written
     └── TransientError               a retry can help
         ├── JobStoppedError          the job was stopped from outside
         ├── DockerUnavailableError
         ├── MlflowUnavailableError
         ├── AirflowUnavailableError  Airflow's own API server
-        └── StorageUnavailableError
+        ├── StorageUnavailableError
+        └── AuditTrailBusyError      an event could not be recorded in time
 
 ``MlopsOperator`` gives every task an ``ExceptionRetryPolicy`` made of these two branches.
 """
@@ -103,6 +105,10 @@ class PromotionRefusedError(PermanentError):
     """The evidence, the approval and the registry do not agree, so nothing was promoted."""
 
 
+class AuditTrailBrokenError(PermanentError):
+    """The last entry of an audit trail is not what was written, so nothing can follow it."""
+
+
 class TransientError(MlopsError):
     """An error that a retry can cure."""
 
@@ -125,3 +131,7 @@ class AirflowUnavailableError(TransientError):
 
 class StorageUnavailableError(TransientError):
     """The object storage does not answer."""
+
+
+class AuditTrailBusyError(TransientError):
+    """An event could not be recorded in the audit trail in time."""

@@ -1,12 +1,13 @@
 """Folders on any file system that fsspec knows: a local disk, S3, or an object store behind an Airflow connection."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
@@ -126,19 +127,46 @@ class Storage:
                 raise
 
     def create_json(self, value: object) -> bool:
-        """Write a JSON value to an object store unless something is here, and return whether it was written.
+        """Write a JSON value here unless something is here, and return whether it was written."""
+        return self.create_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
-        Of several writers at once one wins, where the store knows conditional writes (S3, GCS).
+    def create_text(self, text: str) -> bool:
+        """Write UTF-8 text here unless something is here, whole or not at all, and return whether it was written.
+
+        Of several writers at once one wins: on a local disk by a hard link, else where the object store knows
+        conditional writes (S3, GCS). After a lost answer of the store it may be this writer's own text that is here.
+
+        :raises InvalidInputError: when the disk knows no hard links.
         """
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        data = text.encode()
+        if self.is_local:
+            with self._errors():
+                return _link(data, Path(self.path))
         try:
-            self.filesystem.pipe_file(self.path, text.encode(), mode="create")
+            self.filesystem.pipe_file(self.path, data, mode="create")
         except OSError:  # Stores spell "it exists" in several ways, so look.
             if self.exists():
                 return False
             with self._errors():
                 raise
         return True
+
+    def read_many(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return the contents of files below this folder; an object store is asked for all of them at once."""
+        with self._errors():
+            paths = [(self / name).path for name in names]
+            found = self.filesystem.cat_ranges(paths, None, None, on_error="raise")
+        return dict(zip(names, found, strict=True))
+
+    def names(self) -> list[str]:
+        """Return the names of what lies directly in this folder, sorted; none when there is no folder."""
+        with self._errors():
+            self.filesystem.invalidate_cache()
+            try:
+                found = self.filesystem.ls(self.path, detail=False)
+            except FileNotFoundError:
+                return []
+        return sorted(PurePosixPath(path).name for path in found if path.rstrip("/") != self.path.rstrip("/"))
 
     def remove(self) -> None:
         """Remove the file here, if there is one."""
@@ -198,6 +226,34 @@ class Storage:
             # Clients of object stores have errors of their own for a server that they cannot reach.
             msg = f"The storage of {self.uri} does not answer as it should: {error}"
             raise StorageUnavailableError(msg) from error
+
+
+def _link(data: bytes, target: Path) -> bool:
+    """Write a file aside, and give it its name by a hard link, which fails when the name is taken."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EMLINK}:
+            raise
+        msg = f"{target} cannot be made by a hard link, which its disk must know: {error}. Use another, or S3."
+        raise InvalidInputError(msg) from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # The name, too, must outlive a power cut.
+    finally:
+        os.close(folder)
+    return True
 
 
 def file_digest(path: Path) -> str:
