@@ -27,7 +27,8 @@
         ├── MlflowUnavailableError
         ├── AirflowUnavailableError  Airflow's own API server
         ├── StorageUnavailableError
-        └── AuditTrailBusyError      an event could not be recorded in time
+        ├── AuditTrailBusyError      an event could not be recorded in time
+        └── PromotionUnderWayError   another task is promoting the same model
 
 ``MlopsOperator`` gives every task an ``ExceptionRetryPolicy`` made of these two branches.
 """
@@ -135,3 +136,7 @@ class StorageUnavailableError(TransientError):
 
 class AuditTrailBusyError(TransientError):
     """An event could not be recorded in the audit trail in time."""
+
+
+class PromotionUnderWayError(TransientError):
+    """Another task is promoting a version of the same model, or has just done so."""

@@ -55,6 +55,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_mlops.links.mlflow.ModelVersionLink",
             "airflow_mlops.links.mlflow.ReportLink",
         ],
+        "cli": ["airflow_mlops.cli.definition.get_commands"],
         "asset-uris": [{"schemes": ["mlops"], "handler": "airflow_mlops.assets.sanitize_uri"}],
         "config": {
             "mlops": {

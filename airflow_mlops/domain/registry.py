@@ -33,6 +33,8 @@ TAG_PROMOTED_BY_ID = "airflow_mlops.promoted_by_id"
 TAG_PROMOTED_AT = "airflow_mlops.promoted_at"
 TAG_APPROVAL_COMMENT = "airflow_mlops.approval_comment"
 TAG_PREVIOUS_CHAMPION = "airflow_mlops.previous_champion"
+TAG_AUDIT_HEAD = "airflow_mlops.audit_head"
+"""Where the model's audit trail ended after the last event of this version: by this a cut at its end is found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from airflow_mlops.domain.audit.chain import ChainRecord, read_chain
+from airflow_mlops.domain.audit.chain import ChainRecord, Trail, read_chain
 from airflow_mlops.domain.audit.entry import AuditEntry, AuditEvent, Chain, Head, Subject, entry_name, entry_sequence
 from airflow_mlops.domain.audit.events import EntryQuery
 from airflow_mlops.engines.fsspec import Storage
@@ -98,6 +98,20 @@ class Ledger:
             batch = [name for name in names[start : start + _BATCH] if entry_sequence(name) is not None]
             files |= folder.read_many(batch)
         return read_chain(chain, dict.fromkeys(names, b"") | files, seen)
+
+    def length(self, chain: Chain) -> int:
+        """Return the number of the last entry, 0 when there is none."""
+        return max(self._numbers(chain), default=0)
+
+    def trail(self, *chains: Chain, seen: Mapping[Chain, Iterable[Head]] | None = None) -> Trail:
+        """Read and prove chains, and those on which they stand."""
+        trail = Trail(records={})
+        missing = chains
+        while missing:
+            read = {chain: self.read(chain, (seen or {}).get(chain, ())) for chain in missing}
+            trail = Trail(records={**trail.records, **read})
+            missing = trail.missing_chains()
+        return trail
 
     def chains(self, subject: Subject) -> tuple[Chain, ...]:
         """Return every chain about models, or about datasets."""

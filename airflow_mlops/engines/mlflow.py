@@ -293,6 +293,18 @@ class MlflowEngine:
                 msg = f"{model_name} version {version} is not in the registry at {self.tracking_uri}. Was it deleted?"
                 raise RegistryError(msg) from error
 
+    def versions(self, model_name: str) -> tuple[ModelVersion, ...]:
+        """Return every version of a model with its tags of this moment; none when there is no such model."""
+        found: list[ModelVersion] = []
+        token: str | None = None
+        with self._client() as client:
+            while True:
+                page = client.search_model_versions(f"name = '{model_name}'", page_token=token)
+                found += [_version(version) for version in page]
+                token = page.token
+                if not token:
+                    return tuple(found)
+
     def version_by_alias(self, model_name: str, alias: str) -> ModelVersion | None:
         """Return the version that an alias names, or ``None`` where the model or the alias does not exist."""
         from mlflow.exceptions import MlflowException

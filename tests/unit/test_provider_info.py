@@ -45,7 +45,7 @@ def test_airflow_finds_the_provider_its_connections_and_its_settings() -> None:
 def _dotted(info: dict[str, Any]) -> list[str]:
     modules = [module for kind in ("operators", "hooks") for entry in info[kind] for module in entry["python-modules"]]
     classes = [entry["hook-class-name"] for entry in info["connection-types"]] + info["extra-links"]
-    return [*modules, *classes, *(entry["handler"] for entry in info["asset-uris"])]
+    return [*modules, *classes, *(entry["handler"] for entry in info["asset-uris"]), *info["cli"]]
 
 
 @pytest.mark.parametrize("name", _dotted(INFO))

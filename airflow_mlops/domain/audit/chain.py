@@ -1,7 +1,7 @@
 """Is a chain whole? The proof, or the entries that break it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow_mlops.domain.audit.entry import AuditEntry, Chain, Head, entry_name, entry_sequence
 from airflow_mlops.domain.serialization import Document
@@ -27,8 +27,10 @@ class ChainRecord:
 
     chain: Chain
     entries: tuple[AuditEntry, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = ()
     """Sorted by entry: the first one is the first broken entry."""
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """As they were read, by name."""
 
     @property
     def is_whole(self) -> bool:
@@ -79,24 +81,54 @@ def read_chain(chain: Chain, files: Mapping[str, bytes], seen: Iterable[Head] = 
         reason = "is not the first of this chain: it names a predecessor."
         findings.append(Finding(chain=chain, sequence=1, reason=reason))
     return ChainRecord(
-        chain=chain, entries=tuple(reversed(entries)), findings=tuple(sorted(findings, key=lambda item: item.sequence))
+        chain=chain,
+        entries=tuple(reversed(entries)),
+        findings=tuple(sorted(findings, key=lambda item: item.sequence)),
+        files=files,
     )
 
 
-def unknown_references(records: Mapping[Chain, ChainRecord]) -> tuple[Finding, ...]:
-    """Return the entries that stand on an entry of another chain which is not there as it was."""
-    digests = {(chain, entry.sequence): entry.digest for chain, record in records.items() for entry in record.entries}
-    return tuple(
-        Finding(
-            chain=reference.chain,
-            sequence=reference.sequence,
-            reason=f"is not the one that entry {entry.sequence} of {chain} stands on: it was replaced or removed.",
-        )
-        for chain, record in records.items()
-        for entry in record.entries
-        for reference in entry.happening.references
-        if digests.get((reference.chain, reference.sequence)) != reference.digest
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """Chains that were read together, since entries of one stand on entries of another."""
+
+    records: Mapping[Chain, ChainRecord]
+
+    def entries(self, chain: Chain) -> tuple[AuditEntry, ...]:
+        """Return the entries of a chain; none when it was not read."""
+        record = self.records.get(chain)
+        return record.entries if record else ()
+
+    def missing_chains(self) -> tuple[Chain, ...]:
+        """Return the chains on which entries stand, and that were not read."""
+        named = {
+            reference.chain
+            for record in self.records.values()
+            for entry in record.entries
+            for reference in entry.happening.references
+        }
+        return tuple(sorted(named - set(self.records), key=str))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what breaks any of the chains, or the references between them."""
+        own = [finding for record in self.records.values() for finding in record.findings]
+        return (*own, *self._unknown_references())
+
+    def _unknown_references(self) -> list[Finding]:
+        digests = {
+            (chain, entry.sequence): entry.digest for chain, record in self.records.items() for entry in record.entries
+        }
+        return [
+            Finding(
+                chain=reference.chain,
+                sequence=reference.sequence,
+                reason=f"is not the one that entry {entry.sequence} of {chain} stands on: it was replaced or removed.",
+            )
+            for chain, record in self.records.items()
+            for entry in record.entries
+            for reference in entry.happening.references
+            if digests.get((reference.chain, reference.sequence)) != reference.digest
+        ]
 
 
 def _number(chain: Chain, files: Mapping[str, bytes]) -> tuple[dict[int, bytes], list[Finding]]:

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from airflow_mlops.domain.audit.entry import AuditEntry, EventKind
+from airflow_mlops.domain.audit.entry import AuditEntry, EventKind, Origin
 from airflow_mlops.domain.serialization import Document
 
+PROMOTION_TIME: Final = timedelta(minutes=10)
+"""A promotion takes seconds. One that began longer ago and was never seen to finish has died."""
 _INTENTS = frozenset({EventKind.PROMOTION, EventKind.ROLLBACK})
 
 
@@ -82,3 +85,20 @@ def unfinished(entries: Iterable[AuditEntry]) -> tuple[AuditEntry, ...]:
         elif entry.event_kind is EventKind.DEPLOYMENT:
             begun.pop(work, None)
     return tuple(sorted(begun.values(), key=lambda entry: entry.sequence))
+
+
+def rival(entries: Sequence[AuditEntry], own: Origin, *, looked: int, now: datetime) -> AuditEntry | None:
+    """Return the entry of another task that changes, or may be changing, what serves.
+
+    :param own: the task that wants to promote. Its own earlier tries are no rivals.
+    :param looked: number of the last entry when the task looked at the registry: whatever came later, it may have
+        missed.
+    """
+    others = [entry for entry in entries if entry.event.origin.work_key != own.work_key]
+    later = [
+        entry
+        for entry in others
+        if entry.sequence > looked and (entry.event_kind in _INTENTS or entry.event_kind is EventKind.DEPLOYMENT)
+    ]
+    under_way = [entry for entry in unfinished(others) if now - entry.event.at < PROMOTION_TIME]
+    return next(iter([*reversed(later), *reversed(under_way)]), None)

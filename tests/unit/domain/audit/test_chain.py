@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mlops.domain.audit.chain import read_chain, unknown_references
+from airflow_mlops.domain.audit.chain import Trail, read_chain
 from airflow_mlops.domain.audit.entry import AuditEntry, AuditEvent, Chain, EventKind, Head, entry_name, entry_sequence
 from airflow_mlops.exceptions import InvalidInputError
 from tests.unit.domain.audit.trail import FLIGHTS, MODEL, event, files_of, seal
@@ -158,8 +158,9 @@ def test_an_entry_of_another_chain_that_is_stood_on_must_be_there_as_it_was() ->
     training = seal([event(EventKind.TRAINING, chain=FLIGHTS)], FLIGHTS)
     model = seal([event(EventKind.REGISTRATION, "1", references=(training[0].reference,))])
     own = read_chain(MODEL, files_of(model))
-    assert not unknown_references({MODEL: own, FLIGHTS: read_chain(FLIGHTS, files_of(training))})
-    (finding,) = unknown_references({MODEL: own, FLIGHTS: read_chain(FLIGHTS, {})})
+    assert Trail(records={MODEL: own}).missing_chains() == (FLIGHTS,)
+    assert not Trail(records={MODEL: own, FLIGHTS: read_chain(FLIGHTS, files_of(training))}).findings()
+    (finding,) = Trail(records={MODEL: own, FLIGHTS: read_chain(FLIGHTS, {})}).findings()
     assert str(finding) == (
         "Entry 1 of datasets/flights is not the one that entry 1 of models/flight-delays stands on: it was replaced or "
         "removed."
