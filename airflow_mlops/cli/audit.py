@@ -15,8 +15,8 @@ from airflow_mlops.domain.audit.card import model_card
 from airflow_mlops.domain.audit.chain import Trail
 from airflow_mlops.domain.audit.entry import Chain, Head, Subject
 from airflow_mlops.domain.audit.export import to_csv, to_html, to_json, to_markdown
+from airflow_mlops.domain.audit.history import serving_at, serving_history
 from airflow_mlops.domain.audit.lineage import find_version, learned_from
-from airflow_mlops.domain.audit.serving import serving_at, serving_history
 from airflow_mlops.domain.audit.story import learned_text, lineage_text, printable, serving_text, story
 from airflow_mlops.domain.registry import CHAMPION, TAG_AUDIT_HEAD
 from airflow_mlops.exceptions import InvalidInputError, MlopsError

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand, lazy_load_command
+from airflow.cli.cli_config import ARG_VERBOSE, ActionCommand, Arg, CLICommand, GroupCommand, lazy_load_command
 
 
 def _arg(flag: str, **arguments: Any) -> Arg:
@@ -47,13 +47,13 @@ def get_commands() -> list[CLICommand]:
                     name="audit",
                     help="Tell, prove or export the story of a model",
                     func=lazy_load_command("airflow_mlops.cli.audit.audit"),
-                    args=(_MODEL, _AT, _VERIFY, _HEAD, _OFFLINE, _MLFLOW, _EXPORT, _OUTPUT),
+                    args=(_MODEL, _AT, _VERIFY, _HEAD, _OFFLINE, _MLFLOW, _EXPORT, _OUTPUT, ARG_VERBOSE),
                 ),
                 ActionCommand(
                     name="lineage",
                     help="Tell where a model version came from, or what came from a file",
                     func=lazy_load_command("airflow_mlops.cli.audit.lineage"),
-                    args=(_VERSION, _SOURCE),
+                    args=(_VERSION, _SOURCE, ARG_VERBOSE),
                 ),
             ),
         )

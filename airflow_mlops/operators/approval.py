@@ -21,13 +21,15 @@ from airflow_mlops.domain.approval import (
     OnTimeout,
     answer_refusals,
 )
+from airflow_mlops.domain.audit.events import answer_given
 from airflow_mlops.domain.promotion import PromotionDecision, judgement_refusals
 from airflow_mlops.domain.promotion_summary import approval_summary
 from airflow_mlops.domain.registry import CHAMPION
-from airflow_mlops.exceptions import PolicyError, PromotionRefusedError
+from airflow_mlops.exceptions import AuditTrailBusyError, PolicyError, PromotionRefusedError
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.roles import AIRFLOW_CONNECTION, roles_of_users
 from airflow_mlops.links.mlflow import ModelVersionLink
+from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import permanent_errors_fail
 from airflow_mlops.operators.policy import PolicySource, read_evidence, read_policy
 
@@ -189,7 +191,16 @@ class PromotionApprovalOperator(ApprovalOperator):
         return approval
 
     def record(self, approval: Approval, context: Context) -> Approval:
-        """Keep the answer. A rejection skips, which ends the task without a result, so this comes before."""
+        """Keep the answer. A rejection skips, which ends the task without a result, so this comes before.
+
+        An approval that the audit trail could not take is no loss: the promotion records it, or does not happen.
+        """
+        try:
+            append_event(context, answer_given(approval))
+        except AuditTrailBusyError as error:
+            if not approval.approved:
+                raise
+            self.log.warning("%s The promotion will record the approval before it does anything.", error)
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=approval.to_dict())
         self.log.info("%s %s.", approval.who, "approved" if approval.approved else "rejected")
         return approval

@@ -12,7 +12,7 @@ from airflow.sdk.timezone import utcnow
 
 from airflow_mlops.domain.audit.entry import AuditEntry, AuditEvent, Happening, Origin
 from airflow_mlops.domain.audit.events import stands_on
-from airflow_mlops.domain.audit.serving import PROMOTION_TIME, rival
+from airflow_mlops.domain.audit.history import PROMOTION_TIME, rival
 from airflow_mlops.domain.registry import TAG_AUDIT_HEAD, ModelVersion
 from airflow_mlops.exceptions import PromotionUnderWayError
 from airflow_mlops.hooks.audit import audit_trail
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_mlops.engines.mlflow import MlflowEngine
 
 
-def record(context: Context, happening: Happening, *, guard: Guard | None = None) -> AuditEntry:
+def append_event(context: Context, happening: Happening, *, guard: Guard | None = None) -> AuditEntry:
     """Append what happened to its chain, once for all tries of a task, and return its entry.
 
     :raises AuditTrailBusyError: when it could not be recorded: a retry records it.
@@ -30,21 +30,21 @@ def record(context: Context, happening: Happening, *, guard: Guard | None = None
     """
     ledger = audit_trail()
     found = [ledger.find(query) for query in stands_on(happening)]
-    run: Any = context.get("dag_run")  # Tasks have one; an operator that is executed by hand does not.
     event = AuditEvent(
         happening=replace(happening, references=tuple(entry.reference for entry in found if entry is not None)),
         at=utcnow(),
-        started_by=str(run.triggering_user_name or run.run_type) if run else "",
+        started_by=_started_by(context),
         origin=origin_of(context),
     )
-    return ledger.append(event, since=run.start_date if run else None, guard=guard)
+    # A Dag run knows when it started; where an operator is executed by hand, there may be none.
+    return ledger.append(event, since=getattr(context.get("dag_run"), "start_date", None), guard=guard)
 
 
-def record_of_version(
+def append_version_event(
     context: Context, happening: Happening, version: ModelVersion, mlflow: MlflowEngine, *, guard: Guard | None = None
 ) -> AuditEntry:
     """Record what happened to a version, and let the version remember where the chain ended then."""
-    entry = record(context, happening, guard=guard)
+    entry = append_event(context, happening, guard=guard)
     mlflow.set_version_tags(version, {TAG_AUDIT_HEAD: str(entry.head)})
     return entry
 
@@ -80,3 +80,10 @@ def origin_of(context: Context) -> Origin:
         try_number=getattr(ti, "try_number", 1),
         clear_number=getattr(run, "clear_number", 0) or 0,
     )
+
+
+def _started_by(context: Context) -> str:
+    """Return the user who started the Dag run, else how it was started, such as ``scheduled``."""
+    run: Any = context.get("dag_run")
+    kind = getattr(run, "run_type", "")
+    return str(getattr(run, "triggering_user_name", None) or getattr(kind, "value", kind))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import Context
 
 from airflow_mlops.assets import dataset_asset
+from airflow_mlops.domain.audit.events import snapshot_taken
 from airflow_mlops.domain.dataset import (
     CsvDialect,
     Snapshot,
@@ -24,6 +25,7 @@ from airflow_mlops.domain.dataset import (
 from airflow_mlops.exceptions import DatasetError
 from airflow_mlops.hooks.duckdb import duckdb_limits
 from airflow_mlops.hooks.storage import artifact_store, open_storage
+from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import MlopsOperator
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class DatasetSnapshotOperator(MlopsOperator):
         with staging(artifact_store() / dataset_path(self.dataset_name)) as folder:
             manifest = self.measure(folder)
             snapshot = self.record(folder, manifest)
+        append_event(context, snapshot_taken(snapshot, manifest))
         self.announce(snapshot, context)
         return snapshot.to_dict()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
+from airflow_mlops.domain.audit.events import model_evaluated
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.evaluation import (
     Evaluation,
@@ -25,6 +26,7 @@ from airflow_mlops.domain.registry import CHAMPION, ModelVersion
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.storage import artifact_store
 from airflow_mlops.links.mlflow import ModelVersionLink, ReportLink
+from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.facts import gather_drift, gather_facts
 from airflow_mlops.operators.groups import measure_fairness, measure_slices
 from airflow_mlops.operators.holdout import look_for_overlap, refuse_overlap, refuse_seen
@@ -231,6 +233,7 @@ class EvaluateModelOperator(ScoringOperator):
         evidence = Evidence(
             uri=file.uri, digest=digest, evaluation=evaluation, report_uri=report.uri, report_url=report_url
         )
+        append_event(context, model_evaluated(evaluation, evidence.reference()))
         return evidence.reference()
 
 

@@ -13,6 +13,8 @@ from airflow.sdk.timezone import utcnow
 
 from airflow_mlops.assets import model_asset
 from airflow_mlops.domain.approval import Approval, approval_refusals
+from airflow_mlops.domain.audit.entry import Chain
+from airflow_mlops.domain.audit.events import answer_given, gates_judged, promotion_begun, version_deployed
 from airflow_mlops.domain.evaluation import Evidence, EvidenceReference
 from airflow_mlops.domain.promotion import (
     GateMode,
@@ -35,11 +37,13 @@ from airflow_mlops.domain.registry import (
 )
 from airflow_mlops.domain.serialization import digest_of
 from airflow_mlops.exceptions import PromotionRefusedError
+from airflow_mlops.hooks.audit import audit_trail
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.roles import AIRFLOW_CONNECTION, roles_of_users
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.links.mlflow import ModelVersionLink
 from airflow_mlops.operators.approval import triggered_by
+from airflow_mlops.operators.audit import append_event, append_version_event, refuse_rivals
 from airflow_mlops.operators.base import MlopsOperator
 from airflow_mlops.operators.policy import PolicySource, read_evidence, read_policy
 
@@ -103,8 +107,10 @@ class PromotionGateOperator(MlopsOperator, SkipMixin):
             )
         mlflow = MlflowHook(self.mlflow_conn_id).engine()
         ModelVersionLink.persist(context, mlflow.version_url(decision.model_name, decision.version))
+        candidate = mlflow.version(decision.model_name, decision.version)
+        append_version_event(context, gates_judged(decision), candidate, mlflow)
         if decision.passed:
-            mlflow.set_alias(mlflow.version(decision.model_name, decision.version), CHALLENGER)
+            mlflow.set_alias(candidate, CHALLENGER)
         # Skipping ends the task without a result, so a refusal has to be kept before.
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=decision.to_dict())
 
@@ -128,8 +134,9 @@ class PromoteModelOperator(MlopsOperator):
     Checked at this moment: the policy is the one that judged, and says the same of the stored evidence again; the
     approvals are to this decision, and of as many different people, with the rights, as the policy wants; the version,
     its artifacts and the evidence are what was judged; the champion is the one that the candidate was compared with.
-    Who approved it, when, why and what served before is written on the version first, then the alias moves. An event of
-    the model's asset says so to other Dags.
+    Who approved it, when, why and what served before is written to the audit trail and on the version first, then the
+    alias moves, and that it did is written, too. Of two promotions of a model at once one goes on. An event of the
+    model's asset says so to other Dags.
 
     :param decision: what ``PromotionGateOperator`` returned (templated).
     :param approval: what ``PromotionApprovalOperator`` returned, or the list of what its seats did (templated).
@@ -141,6 +148,8 @@ class PromoteModelOperator(MlopsOperator):
     Returns a :class:`~airflow_mlops.domain.promotion.Promotion` as a dict.
 
     :raises PromotionRefusedError: with every reason not to promote.
+    :raises PromotionUnderWayError: when another task promotes a version of this model at the same time.
+    :raises AuditTrailBusyError: when the audit trail cannot be written.
     """
 
     template_fields: Sequence[str] = ("decision", "approval", "policy")
@@ -173,9 +182,12 @@ class PromoteModelOperator(MlopsOperator):
         approvals = self.read_approvals()
         mlflow = MlflowHook(self.mlflow_conn_id).engine()
         ModelVersionLink.persist(context, mlflow.version_url(decision.model_name, decision.version))
+        looked = audit_trail().length(Chain.of_model(decision.model_name))
         candidate, champion = self.measure(decision, approvals, mlflow, context)
-        promotion = self.record(decision, approvals, candidate, champion, mlflow)
+        promotion = self.describe(decision, approvals, candidate, champion)
+        self.record(promotion, decision, approvals, candidate=candidate, mlflow=mlflow, context=context, looked=looked)
         self.enforce(promotion, candidate, mlflow)
+        append_version_event(context, version_deployed(promotion, approvals), candidate, mlflow)
         context["outlet_events"][model_asset(self.model_name)].extra = promotion.to_dict()
         return promotion.to_dict()
 
@@ -210,19 +222,18 @@ class PromoteModelOperator(MlopsOperator):
             mlflow.download(candidate, Path(folder))  # Refuses artifacts that are not what was registered.
         return candidate, champion
 
-    def record(
+    def describe(
         self,
         decision: PromotionDecision,
         approvals: Sequence[Approval],
         candidate: ModelVersion,
         champion: ModelVersion | None,
-        mlflow: MlflowEngine,
     ) -> Promotion:
-        """Write the promotion on the version. A retry writes what the first try wrote."""
+        """Return the promotion that is to be carried out. A retry returns what the first try has written down."""
         promoted_before = champion is not None and champion.version == candidate.version
         previous = candidate.tags.get(TAG_PREVIOUS_CHAMPION) if promoted_before else champion and champion.version
         promoted_at = candidate.tags.get(TAG_PROMOTED_AT) if promoted_before else None
-        promotion = Promotion(
+        return Promotion(
             model_name=candidate.model_name,
             version=candidate.version,
             previous_version=previous or None,
@@ -231,6 +242,28 @@ class PromoteModelOperator(MlopsOperator):
             comment=" | ".join(approval.comment for approval in approvals if approval.comment),
             evidence_digest=decision.evidence_digest,
         )
+
+    def record(
+        self,
+        promotion: Promotion,
+        decision: PromotionDecision,
+        approvals: Sequence[Approval],
+        *,
+        candidate: ModelVersion,
+        mlflow: MlflowEngine,
+        context: Context,
+        looked: int,
+    ) -> None:
+        """Write the promotion to the audit trail, then on the version: the alias must not move without either.
+
+        :param looked: length of the audit trail before the registry was looked at.
+        :raises PromotionUnderWayError: when another task promotes a version of this model at the same time.
+        :raises AuditTrailBusyError: when it could not be written. Nothing is promoted then.
+        """
+        for approval in approvals:
+            append_event(context, answer_given(approval))
+        begun = promotion_begun(promotion, decision, approvals)
+        append_version_event(context, begun, candidate, mlflow, guard=refuse_rivals(context, looked))
         tags = {
             TAG_PROMOTED_BY: promotion.approved_by,
             TAG_PROMOTED_BY_ID: ", ".join(dict.fromkeys(item.responder_id for item in approvals if item.responder_id)),
@@ -241,7 +274,6 @@ class PromoteModelOperator(MlopsOperator):
             TAG_DECISION: decision.content_digest(),
         }
         mlflow.set_version_tags(candidate, tags)
-        return promotion
 
     def enforce(self, promotion: Promotion, candidate: ModelVersion, mlflow: MlflowEngine) -> None:
         """Move the alias, and see that it moved."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from airflow.sdk import Context
 
+from airflow_mlops.domain.audit.events import version_registered
 from airflow_mlops.domain.registry import (
     TAG_DAG_ID,
     TAG_DAG_RUN_ID,
@@ -17,6 +18,7 @@ from airflow_mlops.domain.training import TrainingResult
 from airflow_mlops.exceptions import RegistryError
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.links.mlflow import ModelVersionLink
+from airflow_mlops.operators.audit import append_version_event
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
 
 
@@ -102,6 +104,7 @@ class RegisterModelOperator(MlopsOperator):
         )
         self.log.info("%s %s.", version, "was registered" if made else "was registered before, and is used again")
         ModelVersionLink.persist(context, mlflow.version_url(version.model_name, version.version))
+        append_version_event(context, version_registered(version, training, self.description), version, mlflow)
         return version
 
     def _version_tags(self, training: TrainingResult, context: Context) -> dict[str, str]:

@@ -9,11 +9,13 @@ from typing import Any, ClassVar, Literal
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_mlops.domain.audit.events import data_validated
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.validation import OnFailure, Suite, ValidationReport, describe
 from airflow_mlops.domain.validation_html import render
 from airflow_mlops.exceptions import InvalidInputError, SuiteError, ValidationFailedError
 from airflow_mlops.hooks.storage import open_storage
+from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import MlopsOperator, report_folder
 
 
@@ -86,6 +88,7 @@ class DataValidationOperator(MlopsOperator):
         report = replace(report, report_uri=page.uri)
         page.write_text(render(report, datetime.now(UTC)))
         (folder / "validation.json").write_json(report.to_dict())
+        append_event(context, data_validated(report))
         return report
 
     def enforce(self, report: ValidationReport) -> None:

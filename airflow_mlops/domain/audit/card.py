@@ -10,8 +10,8 @@ from typing import Any
 
 from airflow_mlops.domain.audit.chain import Trail
 from airflow_mlops.domain.audit.entry import AuditEntry, Chain, EventKind
+from airflow_mlops.domain.audit.history import serving_history
 from airflow_mlops.domain.audit.lineage import Lineage, lineage_of
-from airflow_mlops.domain.audit.serving import serving_history
 from airflow_mlops.exceptions import InvalidInputError
 
 UNKNOWN = "Not recorded."

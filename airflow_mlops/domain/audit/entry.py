@@ -138,7 +138,7 @@ class Happening(Document):
     """Anything else, as plain JSON."""
     references: tuple[EntryReference, ...] = ()
     key: str = ""
-    """Two happenings of one key are the same one. By default: this kind of happening, of this work."""
+    """Two happenings of one key are the same one. By default: of one work, kind, version and digests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +154,19 @@ class AuditEvent(Document):
 
     @property
     def key(self) -> str:
-        """What tells this event from every other in its chain."""
-        return self.happening.key or digest_of(
-            [self.happening.event_kind.value, str(self.origin.work_key), self.origin.clear_number]
+        """What tells this event from every other in its chain.
+
+        A retry that comes to the same result is the same event; one that comes to another result is another.
+        """
+        happening, origin = self.happening, self.origin
+        return happening.key or digest_of(
+            [
+                happening.event_kind.value,
+                happening.version,
+                dict(happening.digests),
+                str(origin.work_key),
+                origin.clear_number,
+            ]
         )
 
 

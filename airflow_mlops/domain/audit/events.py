@@ -4,13 +4,15 @@ What happens before there is a model belongs to the chain of its dataset: snapsh
 model's chain begins with a registration, which names the entry of the training, and so all that led to it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_mlops.domain.approval import Approval
 from airflow_mlops.domain.audit.entry import AuditEntry, Chain, EventKind, Happening
 from airflow_mlops.domain.dataset import Snapshot, SnapshotManifest
 from airflow_mlops.domain.evaluation import Estimate, Evaluation, EvidenceReference
-from airflow_mlops.domain.promotion import Approval, Promotion, PromotionDecision
+from airflow_mlops.domain.promotion import Promotion, PromotionDecision
 from airflow_mlops.domain.registry import CHAMPION, ModelVersion
 from airflow_mlops.domain.training import TrainingResult
 from airflow_mlops.domain.validation import ValidationReport
@@ -170,20 +172,23 @@ def answer_given(approval: Approval) -> Happening:
     return Happening(
         chain=Chain.of_model(approval.model_name),
         event_kind=EventKind.APPROVAL,
-        summary=f"{approval.responder_name or approval.responder_id} {did} version {approval.version}{comment}",
+        summary=f"{approval.who} {did} version {approval.version}{comment}",
         version=approval.version,
-        who=_person(approval),
+        who=approval.who,
         digests={"decision": approval.decision_digest},
         facts={
             "approved": approval.approved,
             "comment": approval.comment,
+            "reason_code": approval.reason_code,
+            "given_by": approval.given_by.value,
+            "seat": approval.seat,
             "responded_at": approval.responded_at.isoformat(),
         },
         key=approval.content_digest(),
     )
 
 
-def promotion_begun(promotion: Promotion, decision: PromotionDecision, approval: Approval) -> Happening:
+def promotion_begun(promotion: Promotion, decision: PromotionDecision, approvals: Sequence[Approval]) -> Happening:
     """Tell that a version is about to become the champion."""
     instead = f" in place of version {promotion.previous_version}" if promotion.previous_version else ""
     return Happening(
@@ -191,7 +196,7 @@ def promotion_begun(promotion: Promotion, decision: PromotionDecision, approval:
         event_kind=EventKind.PROMOTION,
         summary=f"Version {promotion.version} is made the {CHAMPION}{instead}.",
         version=promotion.version,
-        who=_person(approval),
+        who=_people(approvals),
         digests={
             "decision": decision.content_digest(),
             "evidence": decision.evidence_digest,
@@ -202,14 +207,14 @@ def promotion_begun(promotion: Promotion, decision: PromotionDecision, approval:
     )
 
 
-def version_deployed(promotion: Promotion, approval: Approval) -> Happening:
+def version_deployed(promotion: Promotion, approvals: Sequence[Approval]) -> Happening:
     """Tell that a version was seen to serve."""
     return Happening(
         chain=Chain.of_model(promotion.model_name),
         event_kind=EventKind.DEPLOYMENT,
         summary=f"Version {promotion.version} serves: the alias {CHAMPION} names it.",
         version=promotion.version,
-        who=_person(approval),
+        who=_people(approvals),
         facts={"alias": CHAMPION, "previous_version": promotion.previous_version},
     )
 
@@ -250,9 +255,8 @@ def _provenance(training: TrainingResult) -> dict[str, str]:
     return {name: digest for name, digest in digests.items() if digest}
 
 
-def _person(approval: Approval) -> str:
-    name, number = approval.responder_name, approval.responder_id
-    return f"{name} ({number})" if name and name != number else number
+def _people(approvals: Sequence[Approval]) -> str:
+    return ", ".join(dict.fromkeys(approval.who for approval in approvals))
 
 
 def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:

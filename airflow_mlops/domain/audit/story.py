@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from airflow_mlops.domain.audit.chain import Trail
 from airflow_mlops.domain.audit.entry import AuditEntry, Chain, EventKind
+from airflow_mlops.domain.audit.history import ServingAt, serving_history, unfinished
 from airflow_mlops.domain.audit.lineage import Lineage
-from airflow_mlops.domain.audit.serving import ServingAt, serving_history, unfinished
 
 _SHORT = 12
 """Characters of a digest that people compare."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk import Context
 from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
 
+from airflow_mlops.domain.audit.events import model_trained
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.job import (
     MLMODEL,
@@ -54,6 +55,7 @@ from airflow_mlops.exceptions import (
 )
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.links.mlflow import MlflowRunLink
+from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
 from airflow_mlops.operators.jobs import (
     job_hyperparameters,
@@ -174,7 +176,7 @@ class TrainModelOperator(MlopsOperator):
         self._end_cleared(snapshot, engine, mlflow, context, memory)
         if (state := memory.recall()) and state.result:
             self.log.info("An earlier try finished the training, but died before Airflow heard of it.")
-            return self._finish(state.result, engine, mlflow)
+            return self._finish(state.result, engine, mlflow, context)
         with local_channel(snapshot) as channel:
             job = self.job(snapshot, channel, context)
             with self._prepared(job, engine) as prepared:
@@ -227,7 +229,7 @@ class TrainModelOperator(MlopsOperator):
             usage=result.usage,
         )
         TrainingMemory(context).remember(run, result=training)
-        return self._finish(training, engine, mlflow)
+        return self._finish(training, engine, mlflow, context)
 
     def submit(self, job: Job, engine: JobEngine) -> JobHandle | None:
         """Start the job without waiting for it, where that is asked for and possible; else return nothing."""
@@ -365,8 +367,11 @@ class TrainModelOperator(MlopsOperator):
         engine.remove(job.work_key)
         memory.forget()
 
-    def _finish(self, training: TrainingResult, engine: JobEngine, mlflow: MlflowEngine) -> dict[str, Any]:
+    def _finish(
+        self, training: TrainingResult, engine: JobEngine, mlflow: MlflowEngine, context: Context
+    ) -> dict[str, Any]:
         """End the run and remove the job, once its result is written down. A retry does it again without harm."""
+        append_event(context, model_trained(training))
         with ThreadPoolExecutor(1) as pool:
             removing = pool.submit(engine.remove, training.work_key)
             mlflow.end_run(training.run_id, "FINISHED")

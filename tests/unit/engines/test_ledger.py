@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fsspec import filesystem
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_mlops.domain.audit.entry import AuditEntry, EventKind, entry_name
@@ -36,6 +36,7 @@ def fill(ledger: Ledger, count: int) -> list[AuditEntry]:
     return [ledger.append(event(EventKind.GATE, "1", run=f"run{number}", hour=number)) for number in range(count)]
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(EventKind), st.sampled_from(["a", "b"])), max_size=12))
 def test_appended_events_are_there_once_in_order_and_whole(
     tmp_path_factory: pytest.TempPathFactory, told: list[tuple[EventKind, str]]

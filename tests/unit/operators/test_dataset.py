@@ -28,7 +28,8 @@ def source(tmp_path: Path) -> Path:
 
 
 def context() -> Any:
-    return {"outlet_events": defaultdict(lambda: SimpleNamespace(extra=None))}
+    ti = SimpleNamespace(dag_id="loop", run_id="run", task_id="snapshot", map_index=-1)
+    return {"ti": ti, "outlet_events": defaultdict(lambda: SimpleNamespace(extra=None))}
 
 
 def take(source: Any, in_context: Any = None, **kwargs: Any) -> Snapshot:

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_mlops.domain.audit.chain import Trail, read_chain
@@ -22,9 +22,11 @@ EVENTS = st.builds(
     TEXTS,
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
 )
+unhurried = settings(max_examples=50, deadline=None)
 CHAINS = st.lists(EVENTS, min_size=1, max_size=6).map(seal)
 
 
+@unhurried
 @given(CHAINS)
 def test_untouched_chain_is_whole_and_reads_as_it_was_written(entries: list[AuditEntry]) -> None:
     record = read_chain(MODEL, files_of(entries), [entry.head for entry in entries])
@@ -33,6 +35,7 @@ def test_untouched_chain_is_whole_and_reads_as_it_was_written(entries: list[Audi
     assert record.head == entries[-1].head
 
 
+@unhurried
 @given(CHAINS, st.data())
 def test_any_byte_that_is_altered_is_found_and_its_entry_named(entries: list[AuditEntry], data: st.DataObject) -> None:
     files = files_of(entries)
@@ -44,6 +47,7 @@ def test_any_byte_that_is_altered_is_found_and_its_entry_named(entries: list[Aud
     assert findings[0].sequence == altered
 
 
+@unhurried
 @given(CHAINS, st.data())
 def test_an_altered_entry_with_a_fitting_digest_is_found_and_named(
     entries: list[AuditEntry], data: st.DataObject
@@ -58,6 +62,7 @@ def test_an_altered_entry_with_a_fitting_digest_is_found_and_named(
     assert "was replaced" in record.findings[0].reason
 
 
+@unhurried
 @given(CHAINS, st.data())
 def test_a_removed_entry_is_found_and_named(entries: list[AuditEntry], data: st.DataObject) -> None:
     files = files_of(entries)
@@ -68,6 +73,7 @@ def test_a_removed_entry_is_found_and_named(entries: list[AuditEntry], data: st.
     assert "is missing" in record.findings[0].reason
 
 
+@unhurried
 @given(CHAINS.filter(lambda entries: len(entries) > 1), st.data())
 def test_two_exchanged_entries_are_found_and_the_first_is_named(entries: list[AuditEntry], data: st.DataObject) -> None:
     one, other = sorted(data.draw(st.lists(st.integers(1, len(entries)), min_size=2, max_size=2, unique=True)))
@@ -78,6 +84,7 @@ def test_two_exchanged_entries_are_found_and_the_first_is_named(entries: list[Au
     assert record.findings[0].sequence == one
 
 
+@unhurried
 @given(CHAINS, st.data())
 def test_entries_that_were_renumbered_to_close_a_gap_are_found(entries: list[AuditEntry], data: st.DataObject) -> None:
     removed = data.draw(st.integers(1, len(entries)))
@@ -87,6 +94,7 @@ def test_entries_that_were_renumbered_to_close_a_gap_are_found(entries: list[Aud
     assert record.findings[0].sequence == removed
 
 
+@unhurried
 @given(CHAINS, st.data())
 def test_a_cut_at_the_end_is_found_by_whoever_remembers_the_end(entries: list[AuditEntry], data: st.DataObject) -> None:
     kept = data.draw(st.integers(0, len(entries) - 1))
@@ -167,6 +175,7 @@ def test_an_entry_of_another_chain_that_is_stood_on_must_be_there_as_it_was() ->
     )
 
 
+@unhurried
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.text(min_size=1))
 def test_every_name_has_a_folder_of_its_own_below_its_subject(name: str, other: str) -> None:
     chain = Chain.of_model(name)
