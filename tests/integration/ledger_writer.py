@@ -13,9 +13,10 @@ from typing import Any
 
 from fsspec import filesystem
 
+from airflow_mlops.domain.audit.entry import EventKind
 from airflow_mlops.engines.fsspec import Storage
 from airflow_mlops.engines.ledger import Ledger
-from tests.unit.domain.audit.trail import EventKind, event
+from tests.unit.domain.audit.trail import event
 
 
 def open_root(root: str, endpoint: str | None) -> Storage:

@@ -152,7 +152,8 @@ def stack(shell_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__MLOPS__ARTIFACTS_ROOT", str(folder / "store"))
         taking = DatasetSnapshotOperator(task_id="take", dataset_name="numbers", source=str(folder / "source.csv"))
-        context: Any = {"outlet_events": {taking.asset: SimpleNamespace(extra=None)}}
+        ti = SimpleNamespace(dag_id="loop", run_id="run", task_id="snapshot", map_index=-1)
+        context: Any = {"ti": ti, "outlet_events": {taking.asset: SimpleNamespace(extra=None)}}
         snapshot = taking.execute(context)
     code = DAGS.replace("SNAPSHOT", repr(snapshot)).replace("IMAGE", repr(shell_image))
     code = code.replace("SAYING", repr(SAYING)).replace("SLOW_TO_STOP", repr(SLOW_TO_STOP))

@@ -28,7 +28,8 @@ def snapshot(loop: Loop, name: str, lines: list[str], **arguments: Any) -> Snaps
     take = DatasetSnapshotOperator(
         task_id="take", dataset_name=name, source=str(loop.folder / f"{name}.csv"), **arguments
     )
-    context: Any = {"outlet_events": {take.asset: SimpleNamespace(extra=None)}}
+    ti = SimpleNamespace(dag_id="loop", run_id="run", task_id="snapshot", map_index=-1)
+    context: Any = {"ti": ti, "outlet_events": {take.asset: SimpleNamespace(extra=None)}}
     return Snapshot.from_dict(take.execute(context))
 
 

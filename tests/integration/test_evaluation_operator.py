@@ -64,7 +64,8 @@ def holdout(loop: Loop) -> Snapshot:
     lines = [f"{x / 10},{int(x + 7 * (x % 3) > 10)},{x / 5 + x % 2}" for x in range(-30, 50)]
     (loop.folder / "holdout.csv").write_text("\n".join(["x,late,delay", *lines]) + "\n")
     take = DatasetSnapshotOperator(task_id="take", dataset_name="holdout", source=str(loop.folder / "holdout.csv"))
-    context: Any = {"outlet_events": {take.asset: SimpleNamespace(extra=None)}}
+    ti = SimpleNamespace(dag_id="loop", run_id="run", task_id="snapshot", map_index=-1)
+    context: Any = {"ti": ti, "outlet_events": {take.asset: SimpleNamespace(extra=None)}}
     return Snapshot.from_dict(take.execute(context))
 
 
@@ -207,7 +208,8 @@ def snapshot(loop: Loop, name: str, rows: list[str], **arguments: Any) -> Snapsh
     take = DatasetSnapshotOperator(
         task_id="take", dataset_name=name, source=str(loop.folder / f"{name}.csv"), **arguments
     )
-    context: Any = {"outlet_events": {take.asset: SimpleNamespace(extra=None)}}
+    ti = SimpleNamespace(dag_id="loop", run_id="run", task_id="snapshot", map_index=-1)
+    context: Any = {"ti": ti, "outlet_events": {take.asset: SimpleNamespace(extra=None)}}
     return Snapshot.from_dict(take.execute(context))
 
 

@@ -135,7 +135,8 @@ def make_work(
     (tmp_path / "source.csv").write_text("n\n1\n2\n")
     taking = DatasetSnapshotOperator(task_id="take", dataset_name="numbers", source=str(tmp_path / "source.csv"))
 
-    context: Any = {"outlet_events": {taking.asset: SimpleNamespace(extra=None)}}
+    ti = SimpleNamespace(dag_id="loop", run_id="run", task_id="snapshot", map_index=-1)
+    context: Any = {"ti": ti, "outlet_events": {taking.asset: SimpleNamespace(extra=None)}}
     snapshot = taking.execute(context)
     client = docker.from_env()
     works: list[Work] = []

@@ -67,7 +67,8 @@ def holdout(loop: Loop) -> Snapshot:
     }
     pq.write_table(pa.table(table), loop.folder / "holdout.parquet")
     take = DatasetSnapshotOperator(task_id="take", dataset_name="holdout", source=str(loop.folder / "holdout.parquet"))
-    context: Any = {"outlet_events": {take.asset: SimpleNamespace(extra=None)}}
+    ti = SimpleNamespace(dag_id="loop", run_id="run", task_id="snapshot", map_index=-1)
+    context: Any = {"ti": ti, "outlet_events": {take.asset: SimpleNamespace(extra=None)}}
     return Snapshot.from_dict(take.execute(context))
 
 

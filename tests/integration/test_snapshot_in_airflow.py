@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from airflow_mlops.domain.audit.entry import Chain
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.validation import ValidationReport
+from airflow_mlops.hooks.audit import audit_trail
 
 pytestmark = [
     pytest.mark.integration,
@@ -69,7 +71,7 @@ def run(dag: Any, **conf: str) -> tuple[str, dict[str, str], dict[str, Any]]:
     return result.run_id, states, {name: ti.xcom_pull(task_ids=name) for name, ti in instances.items()}
 
 
-def test_a_month_is_taken_announced_and_validated(dag: Any) -> None:
+def test_a_month_is_taken_announced_validated_and_recorded(dag: Any, tmp_path: Path) -> None:
     from airflow.models.asset import AssetEvent, AssetModel
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -83,6 +85,13 @@ def test_a_month_is_taken_announced_and_validated(dag: Any) -> None:
         query = select(AssetModel.uri, AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
         events = session.execute(query.where(AssetEvent.source_run_id == run_id)).all()
     assert [(uri, extra["digest"]) for uri, extra in events] == [("mlops://datasets/numbers", snapshot.digest)]
+    record = audit_trail().read(Chain.of_dataset("numbers"))
+    assert record.is_whole
+    taken, validated = record.entries
+    assert str(taken.event.origin) == f"snapshot_and_validate / {run_id} / snapshot, try 1"
+    assert taken.event.started_by == "dag_test"
+    assert [source["uri"] for source in taken.happening.facts["sources"]] == [str(tmp_path / "n.csv")]
+    assert (validated.happening.digests["dataset"], validated.happening.facts["success"]) == (snapshot.digest, True)
 
 
 def test_bad_data_fails_at_once_and_leaves_its_report(dag: Any, tmp_path: Path) -> None:

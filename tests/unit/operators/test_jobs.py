@@ -17,7 +17,8 @@ def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
     monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_ROOT", str(tmp_path / "store"))
     (tmp_path / "source.csv").write_text("n\n1\n2\n")
     operator = DatasetSnapshotOperator(task_id="take", dataset_name="numbers", source=str(tmp_path / "source.csv"))
-    context: Any = {"outlet_events": {operator.asset: SimpleNamespace(extra=None)}}
+    ti = SimpleNamespace(dag_id="loop", run_id="run", task_id="snapshot", map_index=-1)
+    context: Any = {"ti": ti, "outlet_events": {operator.asset: SimpleNamespace(extra=None)}}
     return Snapshot.from_dict(operator.execute(context))
 
 
