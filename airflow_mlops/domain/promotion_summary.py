@@ -26,22 +26,30 @@ _FEATURES = 3
 
 
 def approval_summary(
-    decision: PromotionDecision, evaluation: Evaluation, candidate: ModelVersion, links: Mapping[str, str]
+    decision: PromotionDecision,
+    evaluation: Evaluation,
+    candidate: ModelVersion,
+    links: Mapping[str, str],
+    changes: str = "",
 ) -> str:
-    """Return the candidate against the champion, the verdicts, where it came from, and where to read on."""
+    """Return the candidate against the champion, the verdicts, where it came from, and where to read on.
+
+    :param changes: Markdown of what changed since the champion.
+    """
     champion = f"version {decision.champion_version}" if decision.champion_version else "none yet: this is the first"
     parts = [
         (
             f"**Candidate** version {decision.version} of `{decision.model_name}` · **Champion** {champion} · "
             f"judged on {evaluation.rows:,} rows of `{evaluation.dataset_name}`."
         ),
+        " · ".join(f"[{name}]({url})" for name, url in links.items() if url),
         _gates(decision),
         _metrics(evaluation),
         _slices(evaluation.slices),
         _fairness(evaluation.fairness),
         _beside(evaluation),
+        changes,
         _provenance(decision, evaluation, candidate),
-        " · ".join(f"[{name}]({url})" for name, url in links.items() if url),
     ]
     return "\n\n".join(part for part in parts if part)
 

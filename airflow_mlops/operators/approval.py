@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseNotifier, BaseXCom, Context, Param, conf
@@ -23,11 +25,13 @@ from airflow_mlops.domain.approval import (
 )
 from airflow_mlops.domain.audit.events import answer_given
 from airflow_mlops.domain.promotion import PromotionDecision, judgement_refusals
+from airflow_mlops.domain.promotion_changes import TrainedVersion, changes_since
 from airflow_mlops.domain.promotion_summary import approval_summary
-from airflow_mlops.domain.registry import CHAMPION
-from airflow_mlops.exceptions import AuditTrailBusyError, PolicyError, PromotionRefusedError
+from airflow_mlops.domain.registry import CHAMPION, TAG_DATASET_URI, ModelVersion
+from airflow_mlops.exceptions import AuditTrailBusyError, InvalidInputError, PolicyError, PromotionRefusedError
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.roles import AIRFLOW_CONNECTION, roles_of_users
+from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.links.mlflow import ModelVersionLink
 from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import permanent_errors_fail
@@ -123,18 +127,20 @@ class PromotionApprovalOperator(ApprovalOperator):
             raise PromotionRefusedError(msg)
         return decision, policy.approval
 
-    def summarise(self, decision: PromotionDecision, mlflow: MlflowEngine) -> str:
+    def summarise(self, decision: PromotionDecision, mlflow: MlflowEngine, context: Context) -> str:
         """Return the Markdown that the reviewer reads."""
         evidence = read_evidence(decision.evidence)
         candidate = mlflow.version(decision.model_name, decision.version)
+        number = decision.champion_version
+        champion = mlflow.version(decision.model_name, number) if number else None
         links = {
             "Evaluation report": decision.report_url,
             "Candidate in MLflow": mlflow.version_url(decision.model_name, decision.version),
-            "Champion in MLflow": (
-                mlflow.version_url(decision.model_name, decision.champion_version) if decision.champion_version else ""
-            ),
+            "Champion in MLflow": mlflow.version_url(decision.model_name, number) if number else "",
+            "Dag run": _dag_run_url(context),
         }
-        return approval_summary(decision, evidence.evaluation, candidate, links)
+        changes = changes_since(_trained(candidate, mlflow), _trained(champion, mlflow) if champion else None)
+        return approval_summary(decision, evidence.evaluation, candidate, links, changes)
 
     def execute_complete(
         self, context: Context, event: dict[str, Any], asked_at: str | None = None, step: int = 0
@@ -213,7 +219,7 @@ class PromotionApprovalOperator(ApprovalOperator):
         self.subject = f"Promote version {decision.version} of {decision.model_name} to {CHAMPION}?"
         if rules.approvals > 1:
             self.subject += f" (seat {self.seat} of {rules.approvals})"
-        self.body = self.summarise(decision, mlflow)
+        self.body = self.summarise(decision, mlflow, context)
         self.assigned_users = self._assignees(rules, triggered_by(context)) or None
         self._add_fields(decision, rules)
 
@@ -339,9 +345,25 @@ class PromotionApprovalOperator(ApprovalOperator):
             "kind": kind,
             "subject": self.subject,
             "hours": hours,
-            "url": self.generate_link_to_ui(task_instance=context["ti"]) if conf.get("api", "base_url", "") else "",
+            "url": self.generate_link_to_ui(task_instance=context["ti"])
+            if conf.get("api", "base_url", fallback="")
+            else "",
         }
         cast("dict[str, Any]", context)["approval"] = notice  # Airflow's type knows its own keys alone
+
+
+def _trained(version: ModelVersion, mlflow: MlflowEngine) -> TrainedVersion:
+    from airflow_mlops.engines.snapshots import read_manifest
+
+    manifest = None
+    with contextlib.suppress(InvalidInputError):  # Somebody has cleaned up: the rest is worth showing.
+        manifest = read_manifest(open_storage(version.tags.get(TAG_DATASET_URI, "")))
+    return TrainedVersion(version=version, params=mlflow.run_record(version.run_id).params, manifest=manifest)
+
+
+def _dag_run_url(context: Context) -> str:
+    base, ti = str(conf.get("api", "base_url", fallback="")).rstrip("/"), context["ti"]
+    return f"{base}/dags/{ti.dag_id}/runs/{quote(ti.run_id, safe='')}" if base else ""
 
 
 def triggered_by(context: Context) -> str:

@@ -332,7 +332,7 @@ def test_answer_to_another_decision_is_refused(loop: Loop, decision: PromotionDe
 
 def test_reviewer_is_shown_the_candidate_its_gates_and_its_origin(loop: Loop, decision: PromotionDecision) -> None:
     operator = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict(), policy=POLICY)
-    text = operator.summarise(decision, loop.mlflow)
+    text = operator.summarise(decision, loop.mlflow, loop.context(operator))
     assert "roc_auc is 0.8000, which clears the bar" in text
     assert "flights `ffffffffffff`" in text
     assert f"[Evaluation report]({loop.mlflow.tracking_uri}/report)" in text
