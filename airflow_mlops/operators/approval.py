@@ -227,11 +227,7 @@ class PromotionApprovalOperator(ApprovalOperator):
         digest = decision.content_digest()
         if rules.reason_codes:
             self.params["reason_code"] = Param(
-                None,
-                type=["null", "string"],
-                enum=[None, *rules.reason_codes],
-                title="Reason code",
-                description="Must be chosen.",
+                "", type="string", enum=["", *rules.reason_codes], title="Reason code", description="Choose one."
             )
         self.params["comment"] = Param(
             "", type=["null", "string"], title="Comment", description="Recorded with the model version.", maxLength=2000
@@ -297,7 +293,7 @@ class PromotionApprovalOperator(ApprovalOperator):
         given = {
             "comment": f"Nobody answered within {notice.after_hours:g} hours.",
             "decision": decision.content_digest(),
-            **({"reason_code": None} if rules.reason_codes else {}),
+            **({"reason_code": ""} if rules.reason_codes else {}),
         }
         ti_id = context["ti"].id
         try:

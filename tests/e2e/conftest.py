@@ -1,4 +1,4 @@
-"""A real Chromium, and folders."""
+"""A real Chromium, folders, and one Airflow for all tests that need not start their own."""
 
 import os
 import shutil
@@ -8,7 +8,29 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from demo.stack import PROJECT, Stack
+
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Start Airflow and MLflow once, with the reference Dag and those that begin at the gate. Jobs are processes."""
+    folder = tmp_path_factory.mktemp("stack")
+    shutil.copytree(PROJECT / "dags", folder / "dags")
+    shutil.copy(Path(__file__).parent / "dags" / "approvals.py", folder / "dags")
+    (folder / "docker").symlink_to(PROJECT / "docker")
+    with Stack(
+        folder / "demo",
+        backend="process",
+        dags=folder / "dags",
+        dag_ids=("continuous_training", "two_people", "one_person", "nobody", "in_time"),
+        reviewers={"grace": "admin"},
+        settings={"scheduler": {"trigger_timeout_check_interval": 1}},
+        airflow_port=0,
+        mlflow_port=0,
+    ) as stack:
+        yield stack
 
 
 @pytest.fixture

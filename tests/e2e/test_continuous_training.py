@@ -75,12 +75,11 @@ def test_the_loop_from_the_first_model_to_its_successor(folder: Path, page: Page
         assert demo.left_behind() == []
 
 
-def test_a_candidate_that_is_no_better_is_refused_by_its_gate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_candidate_that_is_no_better_is_refused_by_its_gate(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     """Trained on the same months, it ties with the champion. As child processes, for a machine without Docker."""
     months = Round(title="Winter", train_start="2013-01-01", train_end="2013-03-01", holdout_end="2013-04-01")
-    with Stack(folder, backend="process", airflow_port=0, mlflow_port=0) as stack:
-        rounds = [play(stack, months, AutomaticReviewer(), Timetable(began=time.time()), name) for name in ("a", "b")]
-        champion = champion_of(stack)
+    rounds = [play(stack, months, AutomaticReviewer(), Timetable(began=time.time()), name) for name in ("a", "b")]
+    champion = champion_of(stack)
 
     assert [watch.is_promoted for watch in rounds] == [True, False]
     assert champion is not None

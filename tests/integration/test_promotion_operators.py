@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 
-from airflow_mlops.domain.approval import Approval
+from airflow_mlops.domain.approval import Approval, ApprovalRules, GivenBy, Risk
 from airflow_mlops.domain.evaluation import (
     Estimate,
     Evaluation,
@@ -48,6 +48,7 @@ class Loop:
 
     def __init__(self, mlflow: MlflowEngine, model_name: str, folder: Path) -> None:
         self.mlflow, self.model_name, self.folder = mlflow, model_name, folder
+        self.started_by: str | None = None
         self.xcoms: dict[tuple[str, str], Any] = {}
         self.events: dict[str, Any] = {}
 
@@ -62,7 +63,9 @@ class Loop:
             "ti": ti,
             "task": operator,
             "dag": SimpleNamespace(folder=str(self.folder)),
-            "dag_run": SimpleNamespace(run_after=datetime(2026, 3, 1, tzinfo=UTC)),
+            "dag_run": SimpleNamespace(
+                run_after=datetime(2026, 3, 1, tzinfo=UTC), triggering_user_name=self.started_by
+            ),
             "outlet_events": events,
         }
 
@@ -147,8 +150,10 @@ class Loop:
         operator = PromotionGateOperator(task_id="gate", evidence=evidence.reference().to_dict(), policy=policy)
         return PromotionDecision.from_dict(operator.execute(self.context(operator)))
 
-    def approve(self, decision: PromotionDecision, option: str = "Approve", **event: Any) -> Approval:
-        operator = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict(), policy=POLICY)
+    def approve(
+        self, decision: PromotionDecision, option: str = "Approve", *, policy: PromotionPolicy = POLICY, **event: Any
+    ) -> Approval:
+        operator = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict(), policy=policy)
         answer = {
             "chosen_options": [option],
             "params_input": {"comment": "looks right", "decision": decision.content_digest()},
@@ -158,10 +163,11 @@ class Loop:
         }
         return Approval.from_dict(operator.execute_complete(self.context(operator), answer))
 
-    def promote(self, decision: PromotionDecision, approval: Approval | None, **arguments: Any) -> Promotion:
+    def promote(self, decision: PromotionDecision, *approvals: Approval | None, **arguments: Any) -> Promotion:
+        given = [approval and approval.to_dict() for approval in approvals]
         operator = PromoteModelOperator(
             decision=decision.to_dict(),
-            approval=approval and approval.to_dict(),
+            approval=given if len(given) > 1 else given[0],
             **{"task_id": "promote", "model_name": self.model_name, "policy": POLICY, **arguments},
         )
         return Promotion.from_dict(operator.execute(self.context(operator)))
@@ -424,3 +430,88 @@ def test_unreachable_mlflow_is_worth_a_retry(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(MlflowUnavailableError, match="does not answer"):
         loop.promote(decision, approval)
+
+
+# The rules of the policy ---------------------------------------------------------------------------------------------
+
+GRACE = {"id": "8", "name": "Grace"}
+
+
+def with_rules(**rules: Any) -> PromotionPolicy:
+    return replace(POLICY, approval=ApprovalRules(**rules))
+
+
+def test_two_seats_promote_with_both_names(loop: Loop, candidate: ModelVersion) -> None:
+    policy = with_rules(approvals=2, approvers=("7", "8"))
+    decision = loop.gate(loop.evidence(candidate, 0.8), policy)
+    ada = loop.approve(decision, policy=policy)
+    with pytest.raises(PromotionRefusedError, match=r"2 different people.* Ada \(7\) alone"):
+        loop.promote(decision, ada, policy=policy)
+    with pytest.raises(PromotionRefusedError, match="Nobody counts twice"):
+        loop.promote(decision, ada, replace(ada, seat=2), policy=policy)
+    grace = loop.approve(decision, policy=policy, responded_by_user=GRACE)
+    assert loop.promote(decision, ada, grace, policy=policy).approved_by == "Ada, Grace"
+    assert loop.mlflow.version(loop.model_name, "1").tags["airflow_mlops.promoted_by_id"] == "7, 8"
+
+
+def test_answer_of_somebody_else_fails_the_approval_and_promotes_nothing(loop: Loop, candidate: ModelVersion) -> None:
+    policy = with_rules(approvers=("7",))
+    decision = loop.gate(loop.evidence(candidate, 0.8), policy)
+    with pytest.raises(PromotionRefusedError, match=r"Grace \(8\) may not approve: the policy names 7"):
+        loop.approve(decision, policy=policy, responded_by_user=GRACE)
+    written_by_hand = replace(loop.approve(decision, policy=policy), responder_id="8", responder_name="Grace")
+    with pytest.raises(PromotionRefusedError, match="may not approve"):
+        loop.promote(decision, written_by_hand, policy=policy)
+
+
+def test_who_started_the_run_cannot_approve_it(loop: Loop, decision: PromotionDecision) -> None:
+    loop.started_by = "Ada"
+    with pytest.raises(PromotionRefusedError, match="the policy lets nobody approve an own trigger"):
+        loop.approve(decision)
+    grace = loop.approve(decision, responded_by_user=GRACE)
+    assert (grace.triggered_by, loop.promote(decision, grace).approved_by) == ("Ada", "Grace")
+
+
+def test_role_is_asked_for_again_at_promotion(
+    loop: Loop, candidate: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "Ada:admin,Grace:user")
+    policy = with_rules(roles=("admin",))
+    decision = loop.gate(loop.evidence(candidate, 0.8), policy)
+    ada = loop.approve(decision, policy=policy)
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "Ada:user,Grace:admin")
+    with pytest.raises(PromotionRefusedError, match=r"Ada \(7\) may not approve: the policy names members of admin"):
+        loop.promote(decision, ada, policy=policy)
+
+
+def test_policy_that_changed_after_the_gates_is_neither_asked_about_nor_promoted(
+    loop: Loop, decision: PromotionDecision, approval: Approval
+) -> None:
+    changed = with_rules(allow_self_approval=True)
+    with pytest.raises(PromotionRefusedError, match="The policy has changed since the gates ran"):
+        loop.approve(decision, policy=changed)
+    with pytest.raises(PromotionRefusedError, match="The policy has changed since the gates ran"):
+        loop.promote(decision, approval, policy=changed)
+
+
+def test_decision_that_was_edited_in_xcom_is_refused(loop: Loop, candidate: ModelVersion) -> None:
+    policy = with_rules(risk=Risk.LOW, automatic=True)
+    honest = policy.judge(loop.evidence(candidate, 0.6))
+    edited = replace(honest, passed=True, verdicts=tuple(replace(item, passed=True) for item in honest.verdicts))
+    operator = PromotionApprovalOperator(task_id="approve", decision=edited.to_dict(), policy=policy)
+    with pytest.raises(PromotionRefusedError, match=r"otherwise of the same evidence: roc_auc ≥ 0\.7"):
+        operator.execute(loop.context(operator))
+
+
+def test_policy_approves_a_model_of_low_risk_without_asking(loop: Loop, candidate: ModelVersion) -> None:
+    policy = with_rules(risk=Risk.LOW, automatic=True)
+    decision = loop.gate(loop.evidence(candidate, 0.8), policy)
+    operator = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict(), policy=policy)
+    approval = Approval.from_dict(operator.execute(loop.context(operator)))
+    assert (approval.given_by, approval.responder_id) == (GivenBy.POLICY, "")
+    assert loop.promote(decision, approval, policy=policy).approved_by == "the policy (every gate passed)"
+
+
+def test_who_may_answer_is_not_said_twice() -> None:
+    with pytest.raises(ValueError, match="Passing assigned_users to ApprovalOperator is not allowed"):
+        PromotionApprovalOperator(task_id="approve", decision={}, policy=POLICY, assigned_users=[])

@@ -1,0 +1,172 @@
+"""Who may approve, tried on a running Airflow: two people in a browser, and the ways around them over its API."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from airflow_mlops.domain.registry import CHAMPION
+from airflow_mlops.engines.mlflow import MlflowEngine
+from demo.airflow import AirflowClient, Run
+from demo.loop import pause
+from demo.stack import ENGINEER, USER, Stack
+from tests.e2e.models import judge, register
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+GRACE = "grace"
+SECONDS = 180.0
+
+
+class Question:
+    """One Dag run that has got as far as its approval, and what people can do with it."""
+
+    def __init__(self, stack: Stack, dag_id: str, folder: Path, **params: str) -> None:
+        self.stack, self.dag_id = stack, dag_id
+        self.mlflow = MlflowEngine(tracking_uri=stack.mlflow_uri)
+        self.version = register(self.mlflow, dag_id, folder / "model", {"learning_rate": "0.05", **params})
+        self.run_id = f"run-{self.version.version}"
+        evidence = judge(self.mlflow, self.version, stack.folder / "run" / "artifacts")
+        stack.trigger(dag_id, self.run_id, {"evidence": evidence})
+
+    def run(self) -> Run:
+        return self.stack.airflow.run(self.dag_id, self.run_id)
+
+    def wait_until(self, is_so: Callable[[Run], bool]) -> Run:
+        deadline = time.monotonic() + SECONDS
+        while not is_so(run := self.run()):
+            assert time.monotonic() < deadline, run
+            pause(self.stack, 0.5)
+        return run
+
+    def wait_for_question(self, asked: int = 1) -> None:
+        self.wait_until(lambda run: awaiting(run) == asked)
+
+    def end(self) -> Run:
+        return self.wait_until(lambda run: run.has_ended)
+
+    def errors(self, task_id: str = "promote") -> str:
+        task = next(task for task in self.run().tasks if task.task_id == task_id)
+        return "\n".join(self.stack.airflow.error_lines(self.dag_id, self.run_id, task))
+
+    def champion(self) -> str | None:
+        version = self.mlflow.version_by_alias(self.dag_id, CHAMPION)
+        return version.version if version else None
+
+    def send(self, user: str, method: str, path: str, body: Any) -> httpx.Response:
+        """Call the API as a user; the path begins below the Dag run."""
+        client = AirflowClient(self.stack.airflow.url, user, self.stack.password)
+        try:
+            client.log_in()
+            return client.request(method, f"/api/v2/dags/{self.dag_id}/dagRuns/{self.run_id}/{path}", body)
+        finally:
+            client.close()
+
+    def answer(self, user: str, option: str = "Approve") -> int:
+        (asked,) = self.stack.airflow.approvals(self.dag_id, self.run_id)
+        decision = asked.params["decision"]
+        given = {"comment": "over the API", "decision": decision["value"] if isinstance(decision, dict) else decision}
+        body = {"chosen_options": [option], "params_input": given}
+        return self.send(user, "PATCH", "taskInstances/approve/-1/hitlDetails", body).status_code
+
+
+def test_two_people_approve_in_the_browser_and_whoever_started_the_run_cannot(
+    stack: Stack, page: Page, tmp_path: Path, screenshots: Path
+) -> None:
+    question = Question(stack, "two_people", tmp_path)
+    question.wait_for_question(asked=2)
+
+    # The engineer has started the run, and is no admin.
+    open_question(page, stack, ENGINEER, "seat 1 of 2")
+    choose_reason(page, "better")
+    page.get_by_test_id("hitl-option-Approve").click()
+    expect(page.get_by_text("You do not have permission to perform this action.")).to_be_visible()
+    page.screenshot(path=screenshots / "refused.png")
+
+    # One of two is not enough.
+    for user, seat, left in ((USER, 1, 1), (GRACE, 2, 0)):
+        assert question.champion() is None
+        open_question(page, stack, user, f"seat {seat} of 2")
+        expect(page.get_by_text("roc_auc is 0.8000, which clears the bar.")).to_be_visible()
+        choose_reason(page, "better")
+        page.locator("input[name=element_comment]").fill(f"{user} agrees.")
+        page.screenshot(path=screenshots / f"approved_by_{user}.png")
+        page.get_by_test_id("hitl-option-Approve").click()
+        question.wait_for_question(asked=left)
+
+    assert question.end().state == "success", question.errors()
+    assert question.champion() == question.version.version
+    tags = question.mlflow.version("two_people", question.version.version).tags
+    assert tags["airflow_mlops.promoted_by"] == "reviewer, grace"
+    assert tags["airflow_mlops.approval_comment"] == "reviewer agrees. | grace agrees."
+
+
+def test_ways_around_an_approval_are_refused_by_name(stack: Stack, tmp_path: Path) -> None:
+    question = Question(stack, "one_person", tmp_path)
+    question.wait_for_question()
+    assert question.answer(ENGINEER) == httpx.codes.FORBIDDEN
+
+    # Marked as success by hand, as who may edit tasks can.
+    marked = question.send(USER, "PATCH", "taskInstances/approve", {"new_state": "success"})
+    assert marked.is_success, marked.text
+    assert question.end().state == "failed"
+    assert "nobody answered. Was the approval task marked as success by hand?" in question.errors()
+    assert question.champion() is None
+
+    # Asked again and answered: the second answer is refused, and the promotion goes through.
+    clear = {"dag_run_id": question.run_id, "task_ids": ["approve"], "include_downstream": True, "dry_run": False}
+    clear |= {"only_failed": False, "reset_dag_runs": True}
+    path = f"/api/v2/dags/{question.dag_id}/clearTaskInstances"
+    assert stack.airflow.request("POST", path, clear).is_success
+    question.wait_for_question()
+    assert question.answer(GRACE) == httpx.codes.OK
+    assert question.answer(USER, "Reject") == httpx.codes.CONFLICT
+    assert question.end().state == "success", question.errors()
+    assert question.champion() == question.version.version
+
+
+def test_reminder_and_escalation_are_sent_and_the_deadline_rejects(stack: Stack, tmp_path: Path) -> None:
+    question = Question(stack, "in_time", tmp_path)
+    run = question.end()
+    assert {task.task_id: task.state for task in run.tasks}["promote"] == "skipped", question.errors("approve")
+    mail = (stack.folder / "run" / "airflow" / "mailbox.txt").read_text().splitlines()
+    mine = [line for line in mail if "of in_time to champion?" in line]
+    assert [line.partition(" of ")[0] for line in mine] == ["team: question", "team: reminder", "boss: escalation"]
+    assert f"{stack.airflow.url}/dags/in_time/runs/{question.run_id}/tasks/approve/required_actions" in mine[1]
+    answer = stack.airflow.xcom("in_time", question.run_id, "approve")
+    assert (answer["approved"], answer["given_by"], answer["responder_id"]) == (False, "timeout", "")
+    assert question.champion() is None
+
+
+def test_policy_approves_a_model_of_low_risk_and_says_that_it_was_no_person(stack: Stack, tmp_path: Path) -> None:
+    question = Question(stack, "nobody", tmp_path)
+    assert question.end().state == "success", question.errors()
+    tags = question.mlflow.version("nobody", question.version.version).tags
+    assert tags["airflow_mlops.promoted_by"] == "the policy (every gate passed)"
+    assert tags["airflow_mlops.promoted_by_id"] == ""
+
+
+def open_question(page: Page, stack: Stack, user: str, subject: str) -> None:
+    """Log in as somebody else and open a question."""
+    page.set_viewport_size({"width": 1280, "height": 1640})
+    page.context.clear_cookies()
+    page.goto(f"{stack.airflow.url}/required_actions")
+    page.locator("input[name=username]").fill(user)
+    page.locator("input[name=password]").fill(stack.password)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=re.compile(subject)).click()
+
+
+def choose_reason(page: Page, reason: str) -> None:
+    expect(page.get_by_test_id("hitl-option-Approve")).to_be_disabled()
+    page.get_by_role("combobox", name="Reason code").click()
+    page.get_by_role("option", name=reason).click()
+
+
+def awaiting(run: Run) -> int:
+    return sum(task.state == "awaiting_input" for task in run.tasks)
