@@ -161,7 +161,7 @@ def _provenance(decision: PromotionDecision, evaluation: Evaluation, candidate: 
     rows = [f"| {what} | {name or ''} `{digest[:_SHORT]}` |" for what, (name, digest) in facts.items() if digest]
     if evaluation.facts:
         rows += _ages(evaluation.facts.training)
-    if decision.report_uri:
+    if decision.report_uri and not decision.report_url:  # A path of this length makes the page wide.
         rows.append(f"| Report | `{_cell(decision.report_uri)}` |")
     if code := tags.get(TAG_CODE_VERSION):
         rows.append(f"| Code | `{_cell(code)}` |")

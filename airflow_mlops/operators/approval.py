@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -39,6 +39,9 @@ from airflow_mlops.operators.policy import PolicySource, read_evidence, read_pol
 
 if TYPE_CHECKING:
     from airflow_mlops.engines.mlflow import MlflowEngine
+
+_SHORTEST_WAIT = timedelta(seconds=10)
+"""Airflow kills a task that is resumed while the process that parked it still ends."""
 
 Notifiers = Sequence[BaseNotifier] | BaseNotifier
 
@@ -110,7 +113,8 @@ class PromotionApprovalOperator(ApprovalOperator):
             return self.record(self._by_policy(decision, context, GivenBy.POLICY, approved=True), context).to_dict()
         self._write_question(decision, rules, mlflow, context)
         asked_at = utcnow()
-        self.response_timeout = rules.wait_until(0, asked_at, asked_at)
+        wait = rules.wait_until(0, asked_at, asked_at)
+        self.response_timeout = wait and max(wait, _SHORTEST_WAIT)
         self._tell(context, "question", 0.0)
         try:
             return super().execute(context)
@@ -262,25 +266,32 @@ class PromotionApprovalOperator(ApprovalOperator):
         self, context: Context, decision: PromotionDecision, rules: ApprovalRules, asked_at: datetime, step: int
     ) -> dict[str, Any]:
         """Do what is due and park the task again; at the deadline, return how the question ends."""
-        notice = rules.schedule[step]
-        if notice.kind is NoticeKind.DEADLINE:
-            return self._close(context, decision, rules, notice)
+        wait = rules.wait_until(step, asked_at, utcnow())
+        while wait == timedelta(0):  # Several are due at once when the scheduler was down.
+            notice = rules.schedule[step]
+            if notice.kind is NoticeKind.DEADLINE:
+                return self._close(context, decision, rules, notice)
+            self._send(context, decision, notice)
+            step += 1
+            wait = rules.wait_until(step, asked_at, utcnow())
+        # Parking alone: asking anew would wipe out an answer that came meanwhile. Airflow resumes at once if one did.
+        raise TaskAwaitingInput(
+            method_name="execute_complete",
+            kwargs={"asked_at": asked_at.isoformat(), "step": step},
+            timeout=wait and max(wait, _SHORTEST_WAIT),
+        )
+
+    def _send(self, context: Context, decision: PromotionDecision, notice: Notice) -> None:
         notifiers = self.escalation_notifiers if notice.kind is NoticeKind.ESCALATION else self.notifiers
         self.subject = f"Promote version {decision.version} of {decision.model_name} to {CHAMPION}?"
         self._tell(context, notice.kind.value, notice.after_hours)
+        self.log.info("Nobody has answered for %g hours: %s.", notice.after_hours, notice.kind.value)
         for notifier in [notifiers] if isinstance(notifiers, BaseNotifier) else notifiers:
             try:
                 notifier(context)
             except Exception:
                 # The question must outlive a mail server: a failed task would ask anew and lose an answer on its way.
                 self.log.exception("The %s could not be sent by %s.", notice.kind.value, type(notifier).__name__)
-        self.log.info("Nobody has answered for %g hours: %s.", notice.after_hours, notice.kind.value)
-        # Parking alone: asking anew would wipe out an answer that came meanwhile. Airflow resumes at once if one did.
-        raise TaskAwaitingInput(
-            method_name="execute_complete",
-            kwargs={"asked_at": asked_at.isoformat(), "step": step + 1},
-            timeout=rules.wait_until(step + 1, asked_at, utcnow()),
-        )
 
     def _close(
         self, context: Context, decision: PromotionDecision, rules: ApprovalRules, notice: Notice

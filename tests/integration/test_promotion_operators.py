@@ -342,7 +342,6 @@ def test_reviewer_is_shown_the_candidate_its_gates_and_its_origin(loop: Loop, de
     assert "roc_auc is 0.8000, which clears the bar" in text
     assert "flights `ffffffffffff`" in text
     assert f"[Evaluation report]({loop.mlflow.tracking_uri}/report)" in text
-    assert f"| Report | `{decision.report_uri}` |" in text
     assert f"[Candidate in MLflow]({loop.mlflow.tracking_uri}/#/models/{loop.model_name}/versions/1)" in text
 
 

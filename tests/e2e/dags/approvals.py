@@ -18,7 +18,7 @@ RULES = {
     "one_person": ApprovalRules(approvers=("reviewer", "grace")),
     "nobody": ApprovalRules(risk=Risk.LOW, automatic=True),
     "in_time": ApprovalRules(
-        remind_after_hours=(2 * SECONDS,), escalate_after_hours=4 * SECONDS, deadline_hours=6 * SECONDS
+        remind_after_hours=(10 * SECONDS,), escalate_after_hours=20 * SECONDS, deadline_hours=30 * SECONDS
     ),
 }
 
