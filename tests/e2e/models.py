@@ -29,7 +29,7 @@ def register(mlflow: MlflowEngine, model_name: str, folder: Path, params: Mappin
     (folder / "weights.bin").write_text(canonical_json(dict(params)))
     run = mlflow.start_run(experiment_name=model_name, run_name="train", work_key=uuid.uuid4().hex, tags={})
     mlflow.log_params(run.run_id, params)
-    logged = mlflow.log_model(run.run_id, folder, name="model", params=params)
+    logged = mlflow.log_model(run, folder, name="model", params=params)
     mlflow.end_run(run.run_id, "FINISHED")
     training = TrainingResult(
         run_id=run.run_id,
