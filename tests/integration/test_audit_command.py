@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sysconfig
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ def airflow(*arguments: str) -> tuple[int, str]:
     """Run the real command, which takes seconds to start."""
     folder = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = Path(sysconfig.get_path("scripts")) / "airflow"
     done = subprocess.run(
-        ["airflow", "mlops", *arguments], capture_output=True, text=True, check=False, env=environment, cwd=folder
+        [command, "mlops", *arguments], capture_output=True, text=True, check=False, env=environment, cwd=folder
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -111,6 +113,21 @@ def test_what_cannot_be_answered_is_said_in_a_line(
     keep(made(), store)
     status, text = run(capsys, **arguments)
     assert (status, reason in text, text.count("\n")) == (2, True, 1)
+
+
+def test_a_registry_that_does_not_answer_leaves_the_chain_proved_and_the_rest_open(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(made(), store)
+    status, text = run(capsys, verify=True, mlflow_conn_id="nowhere")
+    assert (status, "models/flight-delays: whole" in text, "--offline to do without" in text) == (2, True, True)
+    monkeypatch.setenv("AIRFLOW_CONN_NOWHERE", json.dumps({"conn_type": "mlflow", "host": "http://127.0.0.1:9"}))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    status, text = run(capsys, verify=True, mlflow_conn_id="nowhere")
+    assert (status, "does not answer" in text) == (2, True)
+    (store / MODEL.path / entry_name(3)).unlink()
+    status, text = run(capsys, verify=True, mlflow_conn_id="nowhere")
+    assert (status, "BROKEN: Entry 3 of models/flight-delays is missing" in text) == (1, True)
 
 
 def test_the_registry_finds_a_cut_at_the_end_and_an_alias_that_was_moved_by_hand(

@@ -3,15 +3,21 @@
 import json
 import os
 import zlib
+from datetime import UTC, datetime
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import BaseOperator
 
 from airflow_mlops.domain.approval import Approval
+from airflow_mlops.domain.audit.card import model_card
 from airflow_mlops.domain.audit.entry import Chain, Head
+from airflow_mlops.domain.audit.events import model_evaluated, model_trained, snapshot_taken
 from airflow_mlops.domain.audit.history import unfinished
+from airflow_mlops.domain.audit.lineage import find_version, learned_from
+from airflow_mlops.domain.dataset import Snapshot, SnapshotManifest, SourceFile
 from airflow_mlops.domain.promotion import PromotionDecision
 from airflow_mlops.domain.registry import CHAMPION, TAG_AUDIT_HEAD, TAG_DECISION, ModelVersion
 from airflow_mlops.engines.fsspec import Storage
@@ -19,6 +25,7 @@ from airflow_mlops.engines.ledger import Ledger
 from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.exceptions import AuditTrailBusyError, PromotionRefusedError, PromotionUnderWayError
 from airflow_mlops.hooks.audit import audit_trail
+from airflow_mlops.operators.audit import append_event
 from tests.integration.test_promotion_operators import Loop
 
 pytestmark = pytest.mark.integration
@@ -130,3 +137,34 @@ def test_of_two_promotions_of_a_model_at_once_one_goes_on(
     assert (len(refused), loop.alias(CHAMPION)) == (1, "1")
     with pytest.raises(PromotionRefusedError, match="The champion is version 1 now"):
         loop.promote(other, other_approval, task_id="promote_other")
+
+
+def test_a_registration_stands_on_its_training_and_an_evaluation_on_its_holdout(loop: Loop) -> None:
+    def take(digest: str, dataset: str, file: str) -> None:
+        snapshot = Snapshot(dataset_name=dataset, digest=digest, uri=f"/{dataset}", rows=10, created=True)
+        source = SourceFile(uri=file, digest="5" * 64, size_bytes=1)
+        manifest = SnapshotManifest(
+            dataset_name=dataset, digest=digest, rows=10, columns=(), parts=(), sources=(source,), window=None,
+            created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        )  # fmt: skip
+        append_event(context, snapshot_taken(snapshot, manifest))
+
+    context = loop.context(BaseOperator(task_id="any"))
+    training = loop.train(b"one")
+    take(training.dataset_digest, "flights", "/data/january.csv")
+    append_event(context, model_trained(training))
+    take("d" * 64, "holdout", "/data/march.csv")
+    version = loop.register(training)
+    evidence = loop.evidence(version, 0.8)
+    append_event(context, model_evaluated(evidence.evaluation, evidence.reference()))
+
+    trail = audit_trail().trail(Chain.of_model(loop.model_name))
+    assert not trail.findings()
+    assert {str(chain) for chain in trail.records} == {
+        f"models/{loop.model_name}", "datasets/flights", "datasets/holdout",
+    }  # fmt: skip
+    assert find_version(trail, training.run_id).sources() == (("/data/january.csv", "5" * 64),)
+    assert [item.version for item in learned_from(trail, "january.csv")] == [version.version]
+    assert learned_from(trail, "march.csv") == ()  # It was judged by it.
+    card = model_card(trail, loop.model_name, None, datetime(2026, 1, 1, tzinfo=UTC))
+    assert card.metrics == {"roc_auc": 0.8}

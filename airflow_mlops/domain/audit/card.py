@@ -80,12 +80,12 @@ def model_card(trail: Trail, model_name: str, version: str | None, made_at: date
         sections=(
             _details(lineage),
             CardSection(title="Intended use", text=str(registration.happening.facts.get("description") or _PURPOSE)),
-            CardSection(title="Factors", text=_factors(evaluation)),
+            _factors(evaluation),
             _metrics(evaluation),
             _evaluation_data(evaluation),
             _training_data(lineage),
             _quantitative_analyses(gate),
-            CardSection(title="Ethical considerations", text=UNKNOWN),
+            _ethical_considerations(evaluation),
             _caveats(gate),
             _history(own, entries, str(version)),
         ),
@@ -122,11 +122,36 @@ def _details(lineage: Lineage) -> CardSection:
     return CardSection(title="Model details", facts=_named(rows))
 
 
-def _factors(evaluation: AuditEntry | None) -> str:
-    if evaluation is None:
-        return UNKNOWN
-    report = evaluation.happening.facts.get("report_uri")
-    return f"Groups of rows that were looked at apart are in the evaluation report: {report}" if report else UNKNOWN
+def _factors(evaluation: AuditEntry | None) -> CardSection:
+    facts = evaluation.happening.facts if evaluation else {}
+    rows = tuple(
+        (
+            str(item["slice"]),
+            f"{item['rows']:,}",
+            str(item["metric"]),
+            _number(item["candidate"]),
+            _number(item["champion"]),
+            "yes" if item["surely_worse"] else "no",
+        )
+        for item in facts.get("worst_slices", ())
+    )
+    header = ("Slice", "Rows", "Metric", "This version", "Champion then", "Surely worse")
+    report = facts.get("report_uri")
+    text = f"The evaluation report has all groups of rows that were looked at: {report}" if report else UNKNOWN
+    return CardSection(title="Factors", text=text, table=CardTable(header=header, rows=rows) if rows else None)
+
+
+def _ethical_considerations(evaluation: AuditEntry | None) -> CardSection:
+    facts = evaluation.happening.facts if evaluation else {}
+    rows = tuple(
+        (str(item["column"]), str(item["measure"]), _number(item["value"]), str(item["between"]))
+        for item in facts.get("disparities", ())
+    )
+    title = "Ethical considerations"
+    if not rows:
+        return CardSection(title=title, text=f"{UNKNOWN} An evaluation with sensitive columns records disparities.")
+    header = ("Sensitive column", "Measure", "Value", "Between")
+    return CardSection(title=title, table=CardTable(header=header, rows=rows))
 
 
 def _metrics(evaluation: AuditEntry | None) -> CardSection:
@@ -220,3 +245,7 @@ def _named(rows: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
 
 def _estimate(item: Mapping[str, float] | None) -> str:
     return "not computed" if item is None else f"{item['value']:.4f} [{item['low']:.4f}, {item['high']:.4f}]"
+
+
+def _number(value: float | None) -> str:
+    return "not computed" if value is None else f"{value:.4f}"

@@ -19,6 +19,8 @@ from airflow_mlops.domain.validation import ValidationReport
 
 _SHORT = 12
 """Characters of a digest that people compare."""
+_WORST = 5
+"""Slices that the trail keeps; the evaluation has them all."""
 
 # Datasets ------------------------------------------------------------------------------------------------------------
 
@@ -135,6 +137,8 @@ def model_evaluated(evaluation: Evaluation, evidence: EvidenceReference) -> Happ
                 }
                 for item in evaluation.metrics
             },
+            "worst_slices": _worst_slices(evaluation),
+            "disparities": _disparities(evaluation),
         },
     )
 
@@ -257,6 +261,32 @@ def _provenance(training: TrainingResult) -> dict[str, str]:
 
 def _people(approvals: Sequence[Approval]) -> str:
     return ", ".join(dict.fromkeys(approval.who for approval in approvals))
+
+
+def _worst_slices(evaluation: Evaluation) -> list[dict[str, Any]]:
+    if evaluation.slices is None:
+        return []
+    return [
+        {
+            "slice": item.name,
+            "rows": item.rows,
+            "metric": evaluation.slices.metric,
+            "candidate": item.metric,
+            "champion": item.champion_metric,
+            "surely_worse": item.is_worse(evaluation.slices.significance),
+        }
+        for item in evaluation.slices.worst[:_WORST]
+    ]
+
+
+def _disparities(evaluation: Evaluation) -> list[dict[str, Any]]:
+    columns = evaluation.fairness.columns if evaluation.fairness else ()
+    return [
+        {"column": column.column, "measure": item.metric, "value": item.candidate.value, "between": str(item.candidate)}
+        for column in columns
+        for item in column.disparities
+        if item.candidate is not None
+    ]
 
 
 def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:

@@ -42,6 +42,15 @@ def made(
     judged = {
         "dataset_name": "holdout", "rows": 10, "champion_version": None, "confidence_level": 0.95,
         "evidence_uri": "/e.json", "report_uri": "/e.html",
+        "worst_slices": [
+            {
+                "slice": "carrier = EV", "rows": 1200, "metric": "roc_auc", "candidate": 0.61, "champion": None,
+                "surely_worse": True,
+            }
+        ],
+        "disparities": [
+            {"column": "origin", "measure": "equal_opportunity", "value": 0.1, "between": "EWR and JFK"}
+        ],
         "metrics": {"roc_auc": {"candidate": number, "champion": None, "difference": None}},
     }  # fmt: skip
     verdicts = [{"gate": "roc_auc", "mode": "enforce", "passed": True, "reason": "It clears the bar."}]
@@ -147,7 +156,10 @@ def test_the_card_has_the_sections_that_people_know_and_fills_in_nothing() -> No
         "Quantitative analyses", "Ethical considerations", "Caveats and recommendations", "History",
     ]  # fmt: skip
     assert "| roc\\_auc | 0.7500 \\[0.7000, 0.8000\\] | not computed | not computed |" in text
-    assert f"## Ethical considerations\n\n{UNKNOWN}" in text
+    assert "| carrier = EV | 1,200 | roc\\_auc | 0.6100 | not computed | yes |" in text
+    assert "| origin | equal\\_opportunity | 0.1000 | EWR and JFK |" in text
+    assert f"## Intended use\n\n{UNKNOWN}" in text
+    assert f"## Caveats and recommendations\n\n{UNKNOWN}" in text
     assert text.startswith('---\nmodel_name: "flight-delays"\n')
     assert card(made()).metrics == {"roc_auc": 0.75}
 
