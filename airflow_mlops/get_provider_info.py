@@ -44,11 +44,15 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             },
         ],
+        "sensors": [{"integration-name": "MLflow", "python-modules": ["airflow_mlops.sensors.registry"]}],
         "hooks": [
             {"integration-name": "MLflow", "python-modules": ["airflow_mlops.hooks.mlflow"]},
             {"integration-name": "Model training", "python-modules": ["airflow_mlops.hooks.docker"]},
         ],
-        "triggers": [{"integration-name": "Model training", "python-modules": ["airflow_mlops.triggers.docker"]}],
+        "triggers": [
+            {"integration-name": "Model training", "python-modules": ["airflow_mlops.triggers.docker"]},
+            {"integration-name": "MLflow", "python-modules": ["airflow_mlops.triggers.registry"]},
+        ],
         "connection-types": [_MLFLOW_CONNECTION, _DOCKER_HOST_CONNECTION],
         "extra-links": [
             "airflow_mlops.links.mlflow.MlflowRunLink",

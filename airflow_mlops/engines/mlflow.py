@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -317,6 +317,32 @@ class MlflowEngine:
                 if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
                     return None
                 raise
+
+    def find_version(self, model_name: str, is_wanted: Callable[[ModelVersion], bool]) -> ModelVersion | None:
+        """Return the newest version that is wanted, or ``None``. Only as many are read as it takes."""
+        token: str | None = None
+        with self._client() as client:
+            while True:
+                page = client.search_model_versions(
+                    f"name = '{model_name}'", order_by=["version_number DESC"], page_token=token
+                )
+                found = next((item for item in map(_version, page) if is_wanted(item)), None)
+                token = page.token
+                if found is not None or not token:
+                    return found
+
+    def has_model(self, model_name: str) -> bool:
+        """Whether the registry knows a model."""
+        from mlflow.exceptions import MlflowException
+
+        with self._client() as client:
+            try:
+                client.get_registered_model(model_name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                return False
+        return True
 
     def set_alias(self, version: ModelVersion, alias: str) -> None:
         """Point an alias at a version. MLflow has no compare-and-set: the last writer wins."""

@@ -34,6 +34,7 @@ def code_blocks(page: str, language: str) -> list[str]:
     [
         ("README.md", "python", "churn.py"),
         ("docs/job-contract.md", "python", "logistic.py"),
+        ("docs/following.md", "python", "follow.py"),
         ("docs/promotion.md", "yaml", "policy.yaml"),
         ("docs/promotion.md", "yaml", "own_policy.yaml"),
         ("docs/promotion.md", "python", "own_gates.py"),
@@ -66,6 +67,19 @@ def test_dag_of_the_readme_is_one_that_airflow_reads(airflow_db: None, tmp_path:
         "gate": {"approve", "promote"},
         "approve": {"promote"},
         "promote": set(),
+    }
+
+
+def test_dag_that_follows_a_model_waits_before_it_deploys(airflow_db: None, tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    (tmp_path / "follow.py").write_text((EXAMPLES / "follow.py").read_text())
+    bag = DagBag(dag_folder=str(tmp_path))
+    assert bag.import_errors == {}
+    dag: Any = bag.get_dag("follow_churn")
+    assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
+        "champion": {"deploy"},
+        "deploy": set(),
     }
 
 

@@ -43,7 +43,8 @@ def test_airflow_finds_the_provider_its_connections_and_its_settings() -> None:
 
 
 def _dotted(info: dict[str, Any]) -> list[str]:
-    modules = [module for kind in ("operators", "hooks") for entry in info[kind] for module in entry["python-modules"]]
+    kinds = ("operators", "sensors", "triggers", "hooks")
+    modules = [module for kind in kinds for entry in info[kind] for module in entry["python-modules"]]
     classes = [entry["hook-class-name"] for entry in info["connection-types"]] + info["extra-links"]
     return [*modules, *classes, *(entry["handler"] for entry in info["asset-uris"]), *info["cli"]]
 
@@ -67,7 +68,8 @@ def test_every_setting_that_is_read_is_documented_and_every_documented_one_is_re
 
 
 def test_importing_every_operator_imports_no_heavy_library_and_no_engine() -> None:
-    modules = [module for entry in INFO["operators"] for module in entry["python-modules"]]
+    entries = [*INFO["operators"], *INFO["sensors"]]
+    modules = [module for entry in entries for module in entry["python-modules"]]
     code = (
         "import importlib, json, sys, airflow.sdk\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"

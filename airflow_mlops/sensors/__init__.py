@@ -1,0 +1,1 @@
+"""Sensors: other Dags follow a model."""
