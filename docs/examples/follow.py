@@ -1,3 +1,5 @@
+"""Deploy what serves, whoever moved the alias, forth or back."""
+
 from typing import Any
 
 from airflow.sdk import DAG, Variable, task
@@ -7,7 +9,7 @@ from airflow_mlops.sensors.registry import ModelAliasSensor
 
 @task
 def deploy(version: dict[str, Any]) -> None:
-    print(f"Deploy {version['source']}, SHA-256 {version['tags']['airflow_mlops.model_digest']}")
+    """Load ``version["source"]`` into what answers requests, then remember it."""
     Variable.set("churn_deployed", version["version"])
 
 
