@@ -208,4 +208,4 @@ def _estimate(estimate: Estimate | None, *, signed: bool = False) -> str:
     if estimate is None:
         return "not computed"
     sign = "+" if signed else ""
-    return f"{estimate.value:{sign}.4f} [{estimate.low:{sign}.4f}, {estimate.high:{sign}.4f}]"
+    return f"{estimate.value:{sign}.4f} [{estimate.low:{sign}.4f},\N{NO-BREAK SPACE}{estimate.high:{sign}.4f}]"

@@ -16,8 +16,8 @@ dt { opacity: .7; } dd { margin: 0; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .5rem .6rem; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; white-space: nowrap; }
-.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+th { font-weight: 600; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
 code { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
 td p { margin: 0 0 .25rem; } .notes { opacity: .75; }
 .pass { color: var(--good); } .fail { color: var(--bad); } .crash { color: var(--odd); }

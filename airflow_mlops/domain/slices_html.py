@@ -65,7 +65,11 @@ def _table(slices: Slices, shown: Sequence[Slice]) -> str:
 def _row(slices: Slices, item: Slice, *, compared: bool) -> list[str]:
     cells = [item.name, _verdict(slices, item), f"{item.rows:,}", _number(item.metric) or item.no_metric]
     cells += [_number(item.champion_metric) or item.no_metric] if compared else []
-    interval = f" [{item.low:+.4f}, {item.high:+.4f}]" if item.low is not None and item.high is not None else ""
+    interval = (
+        f" [{item.low:+.4f},\N{NO-BREAK SPACE}{item.high:+.4f}]"
+        if item.low is not None and item.high is not None
+        else ""
+    )
     difference = f"{item.difference:+.4f}{interval}" if item.difference is not None else ""
     return [*cells, f"{item.loss:.4f}", _number(item.baseline), difference, _p_value(item.adjusted_p)]
 
@@ -83,4 +87,4 @@ def _number(value: float | None) -> str:
 def _p_value(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"  # noqa: PLR2004 - three digits
+    return f"{value:.4f}" if value >= 0.0001 else "< 0.0001"  # noqa: PLR2004 - four digits
