@@ -61,7 +61,8 @@ class Ledger:
             attempts += 1
             try:
                 known = self._look(chain, known, None if guard else since)
-                if found := next((entry for entry in known if entry.event.key == event.key), None):
+                alike = (entry for entry in known if entry.event_kind is event.happening.event_kind)
+                if found := next((entry for entry in alike if entry.event.key == event.key), None):
                     return found
                 if guard is not None:
                     guard(known)

@@ -1,42 +1,35 @@
-"""A process that promotes a version as soon as all who take part are ready: ``python -m tests.integration.promoter``.
-
-Its standard input is JSON: the arguments of ``PromoteModelOperator``, and the run's name. It says ``ready``, waits for
-a line, and says what became of it.
-"""
+"""A process that promotes a version: ``python -m tests.integration.promoter '<JSON of the operator's arguments>'``."""
 
 import json
 import sys
 from types import SimpleNamespace
 from typing import Any
 
-from airflow_mlops.domain.promotion import PromotionPolicy
 from airflow_mlops.exceptions import MlopsError
 from airflow_mlops.operators.promotion import PromoteModelOperator
 
 
-def main() -> None:
-    given = json.loads(sys.stdin.readline())
-    policy = PromotionPolicy.from_dict(given["policy"])
-    operator = PromoteModelOperator(task_id="promote", **{**given["arguments"], "policy": policy})
+def main(task_id: str, **arguments: Any) -> None:
+    """Promote when a line is read, and print how it ended."""
+    operator = PromoteModelOperator(task_id=task_id, **arguments)
     ti = SimpleNamespace(
-        dag_id="race", run_id=given["run_id"], task_id="promote", map_index=-1, xcom_push=lambda **_: None, id="ti"
+        dag_id="loop", run_id=task_id, task_id=task_id, map_index=-1, try_number=1, xcom_push=lambda **_: None
     )
-    events = {outlet: SimpleNamespace(extra=None) for outlet in operator.outlets}
-    context: Any = {"ti": ti, "task": operator, "outlet_events": events}
-    say("ready")
+    context: Any = {
+        "ti": ti,
+        "task": operator,
+        "dag": SimpleNamespace(folder="/"),
+        "outlet_events": {outlet: SimpleNamespace(extra=None) for outlet in operator.outlets},
+    }
+    print("ready", flush=True)  # noqa: T201 - what the test waits for
     sys.stdin.readline()
     try:
-        promotion = operator.execute(context)
+        operator.execute(context)
     except MlopsError as error:
-        say(f"{type(error).__name__}: {error}")
+        print(type(error).__name__, flush=True)  # noqa: T201
     else:
-        say(f"promoted {promotion['version']}")
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"PROMOTER {text}\n")
-    sys.stdout.flush()
+        print("promoted", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
-    main()
+    main(**json.loads(sys.argv[1]))
