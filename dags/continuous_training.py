@@ -40,7 +40,7 @@ DOCKER_CONN_ID = None  # the worker's own engine; else a connection of the type 
 TRAINER_IMAGE = "airflow-mlops/trainer:latest"
 TRAINER_PROGRAM = ("python", "../docker/trainer")
 
-# What it must show before a person is asked. The last two are tried first: the reviewer sees them, and they decide nothing.
+# What it must show before a person is asked. The last two are on trial: they are shown, and decide nothing.
 POLICY = PromotionPolicy(
     gates=(
         MetricGate(metric="roc_auc", at_least=0.62),
