@@ -15,6 +15,7 @@ from airflow_mlops.domain.gates import (
     SliceGate,
 )
 from airflow_mlops.domain.promotion import PromotionPolicy
+from airflow_mlops.domain.slices import Loss
 from airflow_mlops.domain.training import Backend
 from airflow_mlops.operators.approval import PromotionApprovalOperator
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
@@ -48,7 +49,7 @@ POLICY = PromotionPolicy(
         ImprovementGate(metric="roc_auc", absolute=0.005, confidence=0.95),
         SignatureGate(),
         ExplanationGate(),
-        SliceGate(margin=0.01, loss="brier_score", mode=GateMode.DRY_RUN),
+        SliceGate(margin=0.01, loss=Loss.BRIER_SCORE, mode=GateMode.DRY_RUN),
         LatencyGate(at_most_ms=100, mode=GateMode.DRY_RUN),
     )
 )
