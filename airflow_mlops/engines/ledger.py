@@ -25,11 +25,12 @@ from airflow_mlops.exceptions import (
 _BATCH = 64
 """Entries that are fetched at once."""
 _CLOCKS = timedelta(hours=1)
-"""By how much the clocks of two workers may differ."""
+"""By how much the clocks of two workers may differ, and more than a promotion takes (``history.PROMOTION_TIME``)."""
 _LONGEST_PAUSE_SECONDS = 0.5
 
 Guard = Callable[[Sequence[AuditEntry]], None]
-"""Looks at all entries before the one to be written, oldest first, and raises what keeps it from being written."""
+"""Looks at the entries before the one to be written, from about ``since`` on, oldest first, and raises what keeps it
+from being written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,7 @@ class Ledger:
         """Append an event and return its entry; an event that is there already is not written twice.
 
         :param since: nothing before this time can be the same event, so that not all of a long chain is read.
-        :param guard: asked before each attempt, so that nothing slips in between its look and the write. It makes
-            ``since`` void.
+        :param guard: asked before each attempt, so that nothing slips in between its look and the write.
         :raises AuditTrailBusyError: when it could not be written in time: nothing is recorded, as far as is known.
         :raises AuditTrailBrokenError: when the last entry is not what was written.
         """
@@ -60,7 +60,7 @@ class Ledger:
         while True:
             attempts += 1
             try:
-                known = self._look(chain, known, None if guard else since)
+                known = self._look(chain, known, since)
                 alike = (entry for entry in known if entry.event_kind is event.happening.event_kind)
                 if found := next((entry for entry in alike if entry.event.key == event.key), None):
                     return found

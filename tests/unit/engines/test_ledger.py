@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_mlops.domain.audit.entry import AuditEntry, EventKind, entry_name
 from airflow_mlops.domain.audit.events import EntryQuery
+from airflow_mlops.domain.audit.history import PROMOTION_TIME
 from airflow_mlops.engines import ledger as engine
 from airflow_mlops.engines.fsspec import Storage
 from airflow_mlops.engines.ledger import Ledger
@@ -138,8 +139,18 @@ def test_a_guard_sees_what_came_before_and_keeps_the_event_out(ledger: Ledger) -
         raise PromotionRefusedError(msg)
 
     with pytest.raises(PromotionRefusedError):
-        ledger.append(event(EventKind.PROMOTION, "1"), guard=refuse, since=START + timedelta(days=99))
+        ledger.append(event(EventKind.PROMOTION, "1"), guard=refuse)
     assert len(ledger.read(MODEL).entries) == len(entries)
+
+
+def test_a_guard_of_a_long_chain_sees_every_promotion_that_may_still_be_under_way(ledger: Ledger) -> None:
+    fill(ledger, 3 * engine._BATCH)
+    begun = ledger.append(event(EventKind.PROMOTION, "2", run="rival", hour=98.9))
+    seen: list[AuditEntry] = []
+    own = event(EventKind.PROMOTION, "1", hour=99)
+    ledger.append(own, guard=seen.extend, since=own.at)
+    assert seen[-1] == begun
+    assert engine._CLOCKS > PROMOTION_TIME
 
 
 def test_nothing_follows_a_last_entry_that_was_altered(ledger: Ledger) -> None:
