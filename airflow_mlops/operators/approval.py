@@ -28,7 +28,7 @@ from airflow_mlops.domain.promotion import PromotionDecision, judgement_refusals
 from airflow_mlops.domain.promotion_changes import TrainedVersion, changes_since
 from airflow_mlops.domain.promotion_summary import approval_summary
 from airflow_mlops.domain.registry import CHAMPION, TAG_DATASET_URI, ModelVersion
-from airflow_mlops.exceptions import AuditTrailBusyError, InvalidInputError, PolicyError, PromotionRefusedError
+from airflow_mlops.exceptions import InvalidInputError, PolicyError, PromotionRefusedError
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.roles import AIRFLOW_CONNECTION, roles_of_users
 from airflow_mlops.hooks.storage import open_storage
@@ -203,14 +203,11 @@ class PromotionApprovalOperator(ApprovalOperator):
     def record(self, approval: Approval, context: Context) -> Approval:
         """Keep the answer. A rejection skips, which ends the task without a result, so this comes before.
 
-        An approval that the audit trail could not take is no loss: the promotion records it, or does not happen.
+        An answer that is not in the audit trail does not count.
+
+        :raises AuditTrailBusyError: when it could not be recorded: a retry asks again.
         """
-        try:
-            append_event(context, answer_given(approval))
-        except AuditTrailBusyError as error:
-            if not approval.approved:
-                raise
-            self.log.warning("%s The promotion will record the approval before it does anything.", error)
+        append_event(context, answer_given(approval))
         context["ti"].xcom_push(key=BaseXCom.XCOM_RETURN_KEY, value=approval.to_dict())
         self.log.info("%s %s.", approval.who, "approved" if approval.approved else "rejected")
         return approval
@@ -270,7 +267,7 @@ class PromotionApprovalOperator(ApprovalOperator):
         while wait == timedelta(0):  # Several are due at once when the scheduler was down.
             notice = rules.schedule[step]
             if notice.kind is NoticeKind.DEADLINE:
-                return self._close(context, decision, rules, notice)
+                return self._close(rules, notice)
             self._send(context, decision, notice)
             step += 1
             wait = rules.wait_until(step, asked_at, utcnow())
@@ -293,38 +290,18 @@ class PromotionApprovalOperator(ApprovalOperator):
                 # The question must outlive a mail server: a failed task would ask anew and lose an answer on its way.
                 self.log.exception("The %s could not be sent by %s.", notice.kind.value, type(notifier).__name__)
 
-    def _close(
-        self, context: Context, decision: PromotionDecision, rules: ApprovalRules, notice: Notice
-    ) -> dict[str, Any]:
-        """Close the question, unless an answer was faster, and return the event that ends it."""
-        from airflow.sdk.exceptions import AirflowRuntimeError
-        from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail, update_hitl_detail_response
+    def _close(self, rules: ApprovalRules, notice: Notice) -> dict[str, Any]:
+        """Return the event that ends the question.
 
-        option = self.APPROVE if rules.on_timeout is OnTimeout.APPROVE else self.REJECT
-        given = {
-            "comment": f"Nobody answered within {notice.after_hours:g} hours.",
-            "decision": decision.content_digest(),
-            **({"reason_code": ""} if rules.reason_codes else {}),
-        }
-        ti_id = context["ti"].id
-        try:
-            update_hitl_detail_response(ti_id, chosen_options=[option], params_input=given)
-        except AirflowRuntimeError:
-            answer = get_hitl_detail_content_detail(ti_id)
-            if not answer.response_received:
-                raise
-            user = answer.responded_by_user
-            return {
-                "chosen_options": answer.chosen_options,
-                "params_input": answer.params_input,
-                "responded_at": answer.responded_at,
-                "responded_by_user": user and {"id": user.id, "name": user.name},
-            }
+        Airflow lets no task look at its question. So an answer of the seconds in which this runs comes too late.
+        """
+        comment = f"Nobody answered within {notice.after_hours:g} hours."
+        self.log.warning("%s The policy says: %s.", comment, rules.on_timeout.value)
         if rules.on_timeout is OnTimeout.FAIL:
-            return {"error": str(given["comment"]), "error_type": "timeout"}
+            raise PromotionRefusedError(comment)  # A retry would ask anew.
         return {
-            "chosen_options": [option],
-            "params_input": given,
+            "chosen_options": [self.APPROVE if rules.on_timeout is OnTimeout.APPROVE else self.REJECT],
+            "params_input": {},
             "responded_at": utcnow(),
             "responded_by_user": None,
             "timedout": True,

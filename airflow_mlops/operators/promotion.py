@@ -13,8 +13,9 @@ from airflow.sdk.timezone import utcnow
 
 from airflow_mlops.assets import model_asset
 from airflow_mlops.domain.approval import Approval, approval_refusals
+from airflow_mlops.domain.audit.answers import unrecorded_refusals
 from airflow_mlops.domain.audit.entry import Chain
-from airflow_mlops.domain.audit.events import answer_given, gates_judged, promotion_begun, version_deployed
+from airflow_mlops.domain.audit.events import gates_judged, promotion_begun, version_deployed
 from airflow_mlops.domain.evaluation import Evidence, EvidenceReference
 from airflow_mlops.domain.promotion import (
     GateMode,
@@ -43,7 +44,7 @@ from airflow_mlops.hooks.roles import AIRFLOW_CONNECTION, roles_of_users
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.links.mlflow import ModelVersionLink
 from airflow_mlops.operators.approval import triggered_by
-from airflow_mlops.operators.audit import append_event, append_version_event, refuse_rivals
+from airflow_mlops.operators.audit import append_version_event, refuse_rivals
 from airflow_mlops.operators.base import MlopsOperator
 from airflow_mlops.operators.policy import PolicySource, read_evidence, read_policy
 
@@ -132,11 +133,11 @@ class PromoteModelOperator(MlopsOperator):
     """Make an approved candidate the champion, if everything is still as it was judged and approved.
 
     Checked at this moment: the policy is the one that judged, and says the same of the stored evidence again; the
-    approvals are to this decision, and of as many different people, with the rights, as the policy wants; the version,
-    its artifacts and the evidence are what was judged; the champion is the one that the candidate was compared with.
-    Who approved it, when, why and what served before is written to the audit trail and on the version first, then the
-    alias moves, and that it did is written, too. Of two promotions of a model at once one goes on. An event of the
-    model's asset says so to other Dags.
+    approvals are to this decision, in the audit trail, and of as many different people, with the rights, as the policy
+    wants; the version, its artifacts and the evidence are what was judged; the champion is the one that the candidate
+    was compared with. Who approved it, when, why and what served before is written to the audit trail and on the
+    version first, then the alias moves, and that it did is written, too. Of two promotions of a model at once one goes
+    on. An event of the model's asset says so to other Dags.
 
     :param decision: what ``PromotionGateOperator`` returned (templated).
     :param approval: what ``PromotionApprovalOperator`` returned, or the list of what its seats did (templated).
@@ -209,6 +210,12 @@ class PromoteModelOperator(MlopsOperator):
         roles = roles_of_users(self.airflow_conn_id) if rules.roles else {}
         reasons = [
             *approval_refusals(rules, decision, approvals, roles=roles, triggered_by=triggered_by(context)),
+            *unrecorded_refusals(
+                decision,
+                approvals,
+                audit_trail().read(Chain.of_model(decision.model_name)).entries,
+                run_id=context["ti"].run_id,
+            ),
             *promotion_refusals(decision, candidate=candidate, champion=champion, evidence_digest=digest),
         ]
         if digest == decision.evidence_digest:
@@ -260,8 +267,6 @@ class PromoteModelOperator(MlopsOperator):
         :raises PromotionUnderWayError: when another task promotes a version of this model at the same time.
         :raises AuditTrailBusyError: when it could not be written. Nothing is promoted then.
         """
-        for approval in approvals:
-            append_event(context, answer_given(approval))
         begun = promotion_begun(promotion, decision, approvals)
         append_version_event(context, begun, candidate, mlflow, guard=refuse_rivals(context, looked))
         tags = {

@@ -1,11 +1,9 @@
 """What the gate, the answer and the promotion leave in the audit trail, whatever happens to them on the way."""
 
-import contextlib
 import json
 import os
-import subprocess
-import sys
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partialmethod
 from pathlib import Path
@@ -29,7 +27,7 @@ from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.exceptions import AuditTrailBusyError, PromotionRefusedError, PromotionUnderWayError
 from airflow_mlops.hooks.audit import audit_trail
 from airflow_mlops.operators.audit import append_event
-from tests.integration.test_promotion_operators import POLICY, Loop
+from tests.integration.test_promotion_operators import Loop
 
 pytestmark = pytest.mark.integration
 
@@ -88,18 +86,36 @@ def test_nothing_is_promoted_when_the_audit_trail_cannot_be_written(
     assert loop.alias(CHAMPION) == "1"
 
 
-def test_an_answer_waits_for_the_promotion_when_the_trail_cannot_be_written_but_a_rejection_does_not(
+def test_an_answer_that_the_trail_cannot_take_does_not_count(
     loop: Loop, decision: PromotionDecision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as full:
         full.setattr(Storage, "create_text", lambda *_: False)
         full.setattr(Ledger, "__init__", partialmethod(Ledger.__init__, patience_seconds=0.0))
-        approval = loop.approve(decision)
-        with pytest.raises(AuditTrailBusyError):
-            loop.approve(decision, "Reject")
-    loop.promote(decision, approval)
+        for option in ("Approve", "Reject"):
+            with pytest.raises(AuditTrailBusyError):
+                loop.approve(decision, option)
+    loop.promote(decision, loop.approve(decision))
     entries = audit_trail().read(Chain.of_model(loop.model_name)).entries
     assert [entry.event_kind.value for entry in entries][2:] == ["approval", "promotion", "deployment"]
+
+
+def test_an_approval_that_was_written_into_an_xcom_by_hand_is_refused(
+    loop: Loop, decision: PromotionDecision, approval: Approval
+) -> None:
+    forged = replace(approval, responder_id="8", responder_name="Grace")
+    with pytest.raises(PromotionRefusedError, match=r"The audit trail has no approval by Grace \(8\)"):
+        loop.promote(decision, forged)
+    assert loop.alias(CHAMPION) is None
+
+
+def test_a_rejection_stands_when_the_task_is_cleared_and_answered_again(
+    loop: Loop, decision: PromotionDecision
+) -> None:
+    loop.approve(decision, "Reject")
+    again = loop.approve(decision)
+    with pytest.raises(PromotionRefusedError, match=r"Ada \(7\) rejected it in this Dag run before .* Start a new"):
+        loop.promote(decision, again)
 
 
 def test_a_promotion_that_died_before_the_alias_moved_is_carried_out_by_its_retry(
@@ -140,48 +156,6 @@ def test_of_two_promotions_of_a_model_at_once_one_goes_on(
     assert (len(refused), loop.alias(CHAMPION)) == (1, "1")
     with pytest.raises(PromotionRefusedError, match="The champion is version 1 now"):
         loop.promote(other, other_approval, task_id="promote_other")
-
-
-def test_of_two_processes_that_promote_a_model_at_once_one_does(
-    loop: Loop, decision: PromotionDecision, approval: Approval
-) -> None:
-    other = loop.gate(loop.evidence(loop.register(loop.train(b"two")), 0.9))
-    rivals = {"1": (decision, approval), "2": (other, loop.approve(other))}
-    folder = Path(__file__).parents[2]
-    with contextlib.ExitStack() as stack:
-        processes = {}
-        for version, (judged, answer) in rivals.items():
-            given = {
-                "task_id": f"promote-{version}",
-                "decision": judged.to_dict(),
-                "approval": answer.to_dict(),
-                "policy": POLICY.to_dict(),
-                "model_name": loop.model_name,
-            }
-            processes[version] = stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "tests.integration.promoter", json.dumps(given)],
-                    cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)}, text=True,
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                )
-            )  # fmt: skip
-            stack.callback(processes[version].kill)
-        for process in processes.values():
-            assert process.stdout
-            assert any(line.strip() == "ready" for line in process.stdout)
-        for process in processes.values():
-            assert process.stdin
-            process.stdin.write("\n")
-            process.stdin.flush()
-        ends = {version: process.stdout.read() for version, process in processes.items() if process.stdout}
-    winners = [version for version, end in ends.items() if end.endswith("promoted\n")]
-    losers = [version for version, end in ends.items() if end.endswith(("UnderWayError\n", "RefusedError\n"))]
-    assert (len(winners), len(losers)) == (1, 1), ends
-    assert loop.alias(CHAMPION) == winners[0]
-    record = audit_trail().read(Chain.of_model(loop.model_name))
-    assert record.is_whole
-    moved = [(item.event_kind.value, item.happening.version) for item in record.entries[-2:]]
-    assert moved == [("promotion", winners[0]), ("deployment", winners[0])]
 
 
 def test_a_registration_stands_on_its_training_and_an_evaluation_on_its_holdout(loop: Loop) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import zlib
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from airflow_mlops.domain.audit.entry import Chain
 from airflow_mlops.domain.registry import CHAMPION
 from airflow_mlops.engines.mlflow import MlflowEngine
+from airflow_mlops.hooks.audit import audit_trail
 from tests.integration.test_promotion_operators import POLICY, Loop
 
 pytest_plugins = ["tests.integration.s3"]
@@ -24,33 +27,36 @@ class Promoter:
     def __init__(self, loop: Loop, content: bytes) -> None:
         version = loop.register(loop.train(content))
         decision = loop.gate(loop.evidence(version, 0.8))
-        arguments = {
+        self.version = version.version
+        given = {
+            "task_id": f"promote-{version.version}",
             "decision": decision.to_dict(),
             "approval": loop.approve(decision).to_dict(),
+            "policy": POLICY.to_dict(),
             "model_name": loop.model_name,
         }
-        self.version = version.version
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.promoter"],
+            [sys.executable, "-m", "tests.integration.promoter", json.dumps(given)],
             cwd=PROJECT,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.send(json.dumps({"arguments": arguments, "policy": POLICY.to_dict(), "run_id": f"run-{self.version}"}))
 
-    def send(self, line: str) -> None:
+    def wait_until_ready(self) -> None:
+        assert self._process.stdout is not None
+        assert any(line == "ready\n" for line in self._process.stdout)
+
+    def go(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.write("\n")
         self._process.stdin.flush()
 
-    def hear(self) -> str:
-        """Return what it says next."""
+    def end(self) -> str:
+        """Return the last line that it says."""
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.startswith("PROMOTER "):
-                return line.removeprefix("PROMOTER ").strip()
-        return f"ended with {self._process.wait()}"
+        return self._process.stdout.read().splitlines()[-1]
 
     def close(self) -> None:
         self._process.kill()
@@ -69,11 +75,16 @@ def loop(mlflow_server: str, request: pytest.FixtureRequest, tmp_path: Path, mon
 def test_of_two_processes_that_promote_at_once_exactly_one_wins(loop: Loop) -> None:
     with contextlib.ExitStack() as stack:
         promoters = [stack.enter_context(contextlib.closing(Promoter(loop, content))) for content in (b"one", b"two")]
-        assert [promoter.hear() for promoter in promoters] == ["ready", "ready"]
         for promoter in promoters:
-            promoter.send("go")
-        said = [promoter.hear() for promoter in promoters]
-    winners = [promoter.version for promoter, text in zip(promoters, said, strict=True) if text.startswith("promoted")]
-    assert winners == [loop.alias(CHAMPION)], said
-    (loser,) = (text for text in said if not text.startswith("promoted"))
-    assert loser.startswith(("PromotionUnderWayError", "PromotionRefusedError: ")), loser
+            promoter.wait_until_ready()
+        for promoter in promoters:
+            promoter.go()
+        ends = {promoter.version: promoter.end() for promoter in promoters}
+    (winner,) = (version for version, end in ends.items() if end == "promoted")
+    (loser,) = (end for end in ends.values() if end != "promoted")
+    assert loser in {"PromotionUnderWayError", "PromotionRefusedError"}, ends
+    assert loop.alias(CHAMPION) == winner
+    record = audit_trail().read(Chain.of_model(loop.model_name))
+    assert record.is_whole
+    moved = [(entry.event_kind.value, entry.happening.version) for entry in record.entries[-2:]]
+    assert moved == [("promotion", winner), ("deployment", winner)]
