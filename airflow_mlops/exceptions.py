@@ -19,6 +19,7 @@
     │   │   └── JobOutputError       it succeeded, but left no usable model, metrics or predictions
     │   ├── ImageNotFoundError       no such image on the host, nor to be pulled
     │   ├── RegistryError            the registry does not hold what was asked for
+    │   ├── RollbackRefusedError     nothing to return to, or the records and the registry do not agree
     │   ├── PromotionRefusedError    the evidence, the approval and the registry do not agree
     │   └── AuditTrailBrokenError    the last entry of an audit trail is not what was written
     └── TransientError               a retry can help
@@ -104,6 +105,10 @@ class RegistryError(PermanentError):
 
 class PromotionRefusedError(PermanentError):
     """The evidence, the approval and the registry do not agree, so nothing was promoted."""
+
+
+class RollbackRefusedError(PermanentError):
+    """There is nothing to return to, or the records and the registry do not agree, so nothing was rolled back."""
 
 
 class AuditTrailBrokenError(PermanentError):

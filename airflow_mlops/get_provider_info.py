@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_mlops.operators.registry",
                     "airflow_mlops.operators.promotion",
                     "airflow_mlops.operators.approval",
+                    "airflow_mlops.operators.rollback",
                 ],
             },
             {
