@@ -33,7 +33,7 @@ with DAG(
             description="previous; or a version that served (3), the entry of its deployment (#7), or a time.",
         ),
         "accept_drift": Param(
-            False,
+            default=False,
             type="boolean",
             title="Accept drift",
             description="Go on although the alias names another version than the records say. It is recorded.",
