@@ -127,7 +127,7 @@ class PromotionApprovalOperator(ApprovalOperator):
         decision = PromotionDecision.from_dict(self.decision)
         policy = read_policy(self.policy, context)
         if reasons := judgement_refusals(decision, policy, read_evidence(decision.evidence)):
-            msg = f"Nobody is asked about version {decision.version} of {decision.model_name}. {' '.join(reasons)}"
+            msg = f"Version {decision.version} of {decision.model_name} cannot be approved. {' '.join(reasons)}"
             raise PromotionRefusedError(msg)
         return decision, policy.approval
 
@@ -217,12 +217,14 @@ class PromotionApprovalOperator(ApprovalOperator):
     def _write_question(
         self, decision: PromotionDecision, rules: ApprovalRules, mlflow: MlflowEngine, context: Context
     ) -> None:
-        self.subject = f"Promote version {decision.version} of {decision.model_name} to {CHAMPION}?"
-        if rules.approvals > 1:
-            self.subject += f" (seat {self.seat} of {rules.approvals})"
+        self.subject = self._subject(decision, rules)
         self.body = self.summarise(decision, mlflow, context)
         self.assigned_users = self._assignees(rules, triggered_by(context)) or None
         self._add_fields(decision, rules)
+
+    def _subject(self, decision: PromotionDecision, rules: ApprovalRules) -> str:
+        seat = f" (seat {self.seat} of {rules.approvals})" if rules.approvals > 1 else ""
+        return f"Promote version {decision.version} of {decision.model_name} to {CHAMPION}?{seat}"
 
     def _add_fields(self, decision: PromotionDecision, rules: ApprovalRules) -> None:
         digest = decision.content_digest()
@@ -268,7 +270,7 @@ class PromotionApprovalOperator(ApprovalOperator):
             notice = rules.schedule[step]
             if notice.kind is NoticeKind.DEADLINE:
                 return self._close(rules, notice)
-            self._send(context, decision, notice)
+            self._send(context, decision, rules, notice)
             step += 1
             wait = rules.wait_until(step, asked_at, utcnow())
         # Parking alone: asking anew would wipe out an answer that came meanwhile. Airflow resumes at once if one did.
@@ -278,9 +280,9 @@ class PromotionApprovalOperator(ApprovalOperator):
             timeout=wait and max(wait, _SHORTEST_WAIT),
         )
 
-    def _send(self, context: Context, decision: PromotionDecision, notice: Notice) -> None:
+    def _send(self, context: Context, decision: PromotionDecision, rules: ApprovalRules, notice: Notice) -> None:
         notifiers = self.escalation_notifiers if notice.kind is NoticeKind.ESCALATION else self.notifiers
-        self.subject = f"Promote version {decision.version} of {decision.model_name} to {CHAMPION}?"
+        self.subject = self._subject(decision, rules)
         self._tell(context, notice.kind.value, notice.after_hours)
         self.log.info("Nobody has answered for %g hours: %s.", notice.after_hours, notice.kind.value)
         for notifier in [notifiers] if isinstance(notifiers, BaseNotifier) else notifiers:

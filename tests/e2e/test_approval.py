@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from airflow_mlops.domain.approval import Approval
+from airflow_mlops.domain.promotion import PromotionDecision
 from airflow_mlops.domain.registry import CHAMPION
 from airflow_mlops.engines.mlflow import MlflowEngine
 from demo.airflow import AirflowClient, Run
@@ -67,6 +70,13 @@ class Question:
         finally:
             client.close()
 
+    def clear(self, task_id: str) -> None:
+        """Clear a task and what follows, which starts the Dag run again."""
+        what = {"dag_run_id": self.run_id, "task_ids": [task_id], "include_downstream": True}
+        how = {"dry_run": False, "only_failed": False, "reset_dag_runs": True}
+        path = f"/api/v2/dags/{self.dag_id}/clearTaskInstances"
+        assert self.stack.airflow.request("POST", path, {**what, **how}).is_success
+
     def answer(self, user: str, option: str = "Approve") -> int:
         (asked,) = self.stack.airflow.approvals(self.dag_id, self.run_id)
         decision = asked.params["decision"]
@@ -118,11 +128,26 @@ def test_ways_around_an_approval_are_refused_by_name(stack: Stack, tmp_path: Pat
     assert "nobody answered. Was the approval task marked as success by hand?" in question.errors()
     assert question.champion() is None
 
+    # An approval written into the XCom by hand.
+    decision = PromotionDecision.from_dict(stack.airflow.xcom(question.dag_id, question.run_id, "gate"))
+    forged = Approval(
+        decision_digest=decision.content_digest(),
+        model_name=decision.model_name,
+        version=decision.version,
+        approved=True,
+        responder_id=GRACE,
+        responder_name=GRACE,
+        responded_at=datetime.now(UTC),
+    )
+    xcom = {"key": "return_value", "value": forged.to_dict(), "map_index": -1}
+    assert question.send(USER, "POST", "taskInstances/approve/xcomEntries", xcom).is_success
+    question.clear("promote")
+    assert question.end().state == "failed"
+    assert "The audit trail has no approval by grace" in question.errors()
+    assert question.champion() is None
+
     # Asked again and answered: the second answer is refused, and the promotion goes through.
-    clear = {"dag_run_id": question.run_id, "task_ids": ["approve"], "include_downstream": True, "dry_run": False}
-    clear |= {"only_failed": False, "reset_dag_runs": True}
-    path = f"/api/v2/dags/{question.dag_id}/clearTaskInstances"
-    assert stack.airflow.request("POST", path, clear).is_success
+    question.clear("approve")
     question.wait_for_question()
     assert question.answer(GRACE) == httpx.codes.OK
     assert question.answer(USER, "Reject") == httpx.codes.CONFLICT
