@@ -3,16 +3,16 @@
 import json
 import zlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
-from airflow.sdk.exceptions import DownstreamTasksSkipped
+from airflow.sdk import DAG, BaseNotifier, Context
+from airflow.sdk.exceptions import DownstreamTasksSkipped, TaskAwaitingInput
 
-from airflow_mlops.domain.approval import Approval, ApprovalRules, GivenBy, Risk
+from airflow_mlops.domain.approval import Approval, ApprovalRules, GivenBy, OnTimeout, Risk
 from airflow_mlops.domain.evaluation import (
     Estimate,
     Evaluation,
@@ -514,3 +514,63 @@ def test_policy_approves_a_model_of_low_risk_without_asking(loop: Loop, candidat
 def test_who_may_answer_is_not_said_twice() -> None:
     with pytest.raises(ValueError, match="Passing assigned_users to ApprovalOperator is not allowed"):
         PromotionApprovalOperator(task_id="approve", decision={}, policy=POLICY, assigned_users=[])
+
+
+class Notes(BaseNotifier):
+    """Keeps what it is told."""
+
+    template_fields = ("message",)
+
+    def __init__(self, kept: list[str], message: str = "{{ approval.kind }}") -> None:
+        super().__init__()
+        self.kept, self.message = kept, message
+
+    def notify(self, context: Context) -> None:
+        self.kept.append(self.message)
+
+
+def wait_over(loop: Loop, policy: PromotionPolicy, decision: PromotionDecision, hours: float, **notifiers: Any) -> Any:
+    """Resume an approval that has waited so long, as the scheduler does."""
+    with DAG("waits", schedule=None) as dag:
+        operator = PromotionApprovalOperator(task_id="approve", decision=decision.to_dict(), policy=policy, **notifiers)
+    asked_at = (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
+    event = {"error": "timeout", "error_type": "timeout"}
+    context = loop.context(operator)
+    context["dag"] = dag
+    return operator.execute_complete(context, event, asked_at=asked_at, step=0)
+
+
+def test_notices_that_are_due_at_once_are_all_sent_and_the_wait_goes_on(loop: Loop, candidate: ModelVersion) -> None:
+    policy = with_rules(remind_after_hours=(1.0,), escalate_after_hours=2.0, deadline_hours=8.0)
+    decision = loop.gate(loop.evidence(candidate, 0.8), policy)
+    team: list[str] = []
+    boss: list[str] = []
+    with pytest.raises(TaskAwaitingInput) as parked:
+        wait_over(loop, policy, decision, 3.0, notifiers=[Notes(team)], escalation_notifiers=Notes(boss))
+    assert (team, boss) == (["reminder"], ["escalation"])
+    assert parked.value.kwargs is not None
+    assert parked.value.kwargs["step"] == 2
+    assert timedelta(hours=4) < parked.value.timeout < timedelta(hours=5)
+
+
+def test_notifier_that_fails_does_not_end_the_question(loop: Loop, candidate: ModelVersion) -> None:
+    policy = with_rules(remind_after_hours=(1.0,))
+    decision = loop.gate(loop.evidence(candidate, 0.8), policy)
+    broken = Notes([], "{{ no_such_thing.at_all }}")
+    with pytest.raises(TaskAwaitingInput) as parked:
+        wait_over(loop, policy, decision, 2.0, notifiers=broken)
+    assert parked.value.timeout is None
+
+
+def test_deadline_fails_the_task_where_the_policy_says_so(loop: Loop, candidate: ModelVersion) -> None:
+    policy = with_rules(deadline_hours=8.0, on_timeout=OnTimeout.FAIL)
+    decision = loop.gate(loop.evidence(candidate, 0.8), policy)
+    with pytest.raises(PromotionRefusedError, match="Nobody answered within 8 hours"):
+        wait_over(loop, policy, decision, 9.0)
+
+
+def test_deadline_approves_a_model_of_low_risk_where_the_policy_says_so(loop: Loop, candidate: ModelVersion) -> None:
+    policy = with_rules(deadline_hours=8.0, on_timeout=OnTimeout.APPROVE, risk=Risk.LOW)
+    decision = loop.gate(loop.evidence(candidate, 0.8), policy)
+    approval = Approval.from_dict(wait_over(loop, policy, decision, 9.0))
+    assert loop.promote(decision, approval, policy=policy).approved_by == "the policy (after the deadline)"
