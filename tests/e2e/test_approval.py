@@ -115,6 +115,14 @@ def test_two_people_approve_in_the_browser_and_whoever_started_the_run_cannot(
     assert tags["airflow_mlops.promoted_by"] == "reviewer, grace"
     assert tags["airflow_mlops.approval_comment"] == "reviewer agrees. | grace agrees."
 
+    # The next candidate is shown beside this one.
+    following = Question(stack, "two_people", tmp_path / "next", learning_rate="0.1")
+    following.wait_for_question(asked=2)
+    open_question(page, stack, GRACE, r"Promote version 2 of .*seat 1 of 2")
+    expect(page.get_by_role("heading", name="What changed since version 1")).to_be_visible()
+    expect(page.get_by_role("row", name="learning_rate 0.05 0.1")).to_be_visible()
+    page.screenshot(path=screenshots / "what_changed.png")
+
 
 def test_ways_around_an_approval_are_refused_by_name(stack: Stack, tmp_path: Path) -> None:
     question = Question(stack, "one_person", tmp_path)
