@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from airflow_mlops.domain.dataset import SnapshotManifest
-from airflow_mlops.domain.registry import TAG_CODE_VERSION, TAG_DATASET_NAME, TAG_SUITE_DIGEST, ModelVersion
+from airflow_mlops.domain.registry import (
+    TAG_CODE_VERSION,
+    TAG_DATASET_DIGEST,
+    TAG_DATASET_NAME,
+    TAG_SUITE_DIGEST,
+    ModelVersion,
+)
 
 _SHORT = 12
 """Characters of a digest that people compare."""
@@ -53,7 +59,7 @@ def changes_since(candidate: TrainedVersion, champion: TrainedVersion | None) ->
 def _facts(trained: TrainedVersion) -> dict[str, str]:
     tags, manifest = trained.version.tags, trained.manifest
     facts = {
-        "Training data": f"{tags.get(TAG_DATASET_NAME, '')} {manifest.digest[:_SHORT]}" if manifest else "",
+        "Training data": f"{tags.get(TAG_DATASET_NAME, '')} {tags.get(TAG_DATASET_DIGEST, '')[:_SHORT]}",
         "Window": str(manifest.window).replace(_MIDNIGHT, "") if manifest and manifest.window else "",
         "Rows": f"{manifest.rows:,}" if manifest else "",
         "Expectation suite": (tags.get(TAG_SUITE_DIGEST) or "")[:_SHORT],

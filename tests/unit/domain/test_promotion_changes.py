@@ -5,7 +5,13 @@ from datetime import UTC, datetime
 
 from airflow_mlops.domain.dataset import SnapshotManifest, TimeWindow
 from airflow_mlops.domain.promotion_changes import TrainedVersion, changes_since
-from airflow_mlops.domain.registry import TAG_CODE_VERSION, TAG_DATASET_NAME, TAG_IMAGE_DIGEST, ModelVersion
+from airflow_mlops.domain.registry import (
+    TAG_CODE_VERSION,
+    TAG_DATASET_DIGEST,
+    TAG_DATASET_NAME,
+    TAG_IMAGE_DIGEST,
+    ModelVersion,
+)
 
 MARCH, APRIL = datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=UTC)
 MANIFEST = SnapshotManifest(
@@ -18,14 +24,19 @@ MANIFEST = SnapshotManifest(
     window=TimeWindow(column="departure", end=MARCH),
     created_at=MARCH,
 )
-TAGS = {TAG_DATASET_NAME: "flights", TAG_CODE_VERSION: "abc123", TAG_IMAGE_DIGEST: "trainer@sha256:" + "1" * 64}
+TAGS = {
+    TAG_DATASET_NAME: "flights",
+    TAG_DATASET_DIGEST: "a" * 64,
+    TAG_CODE_VERSION: "abc123",
+    TAG_IMAGE_DIGEST: "trainer@sha256:" + "1" * 64,
+}
 CHAMPION = TrainedVersion(
     version=ModelVersion(model_name="delays", version="1", run_id="r1", source="models:/m-1", tags=TAGS),
     params={"learning_rate": "0.05", "seed": "7"},
     manifest=MANIFEST,
 )
 CANDIDATE = TrainedVersion(
-    version=replace(CHAMPION.version, version="2"),
+    version=replace(CHAMPION.version, version="2", tags={**TAGS, TAG_DATASET_DIGEST: "b" * 64}),
     params={"learning_rate": "0.1", "seed": "7", "depth": "3"},
     manifest=replace(MANIFEST, digest="b" * 64, rows=80_000, window=TimeWindow(column="departure", end=APRIL)),
 )
@@ -44,7 +55,7 @@ def test_only_what_differs_is_in_the_table() -> None:
 
 
 def test_training_anew_on_the_same_says_so() -> None:
-    assert changes_since(replace(CANDIDATE, params=CHAMPION.params, manifest=MANIFEST), CHAMPION) == (
+    assert changes_since(replace(CHAMPION, version=replace(CHAMPION.version, version="2")), CHAMPION) == (
         "### What changed since version 1\n\nThe same: training data, window, rows, image, code, hyperparameters."
     )
 
