@@ -7,7 +7,11 @@ records and the registry do not agree, until you accept it.
 
 from airflow.sdk import DAG, Param
 
-from airflow_mlops.operators.rollback import RollbackModelOperator
+from airflow_mlops.domain.approval import ApprovalRules
+from airflow_mlops.operators.rollback import RollbackApprovalOperator, RollbackModelOperator
+
+# Who must agree. With None, whoever may trigger this Dag rolls back at once.
+APPROVAL: ApprovalRules | None = None  # or ApprovalRules(approvals=1, approvers=("grace",))
 
 with DAG(
     dag_id="model_rollback",
@@ -40,10 +44,14 @@ with DAG(
         ),
     },
 ) as dag:
-    RollbackModelOperator(
-        task_id="roll_back",
-        model_name="{{ params.model }}",
-        to="{{ params.to }}",
-        reason="{{ params.reason }}",
-        accept_drift="{{ params.accept_drift }}",
-    )
+    rollback = {
+        "model_name": "{{ params.model }}",
+        "to": "{{ params.to }}",
+        "reason": "{{ params.reason }}",
+        "accept_drift": "{{ params.accept_drift }}",
+    }
+    approval = None
+    if APPROVAL is not None:
+        approve = RollbackApprovalOperator.partial(task_id="approve", rules=APPROVAL, **rollback)
+        approval = approve.expand(seat=list(range(1, APPROVAL.approvals + 1))).output
+    RollbackModelOperator(task_id="roll_back", approval=approval, rules=APPROVAL, **rollback)

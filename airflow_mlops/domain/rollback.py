@@ -8,9 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from airflow_mlops.domain.approval import ApprovalRules
 from airflow_mlops.domain.audit.chain import Finding
 from airflow_mlops.domain.audit.entry import AuditEntry, Chain, EventKind, Happening
 from airflow_mlops.domain.audit.history import Serving, serving_at, serving_history, unfinished
+from airflow_mlops.domain.gates import GateMode, GateVerdict
+from airflow_mlops.domain.promotion import PromotionDecision
 from airflow_mlops.domain.registry import CHAMPION
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import RollbackRefusedError
@@ -234,6 +237,46 @@ def _told(serving: Serving, *, small: bool = False) -> str:
 
 def _time(moment: datetime) -> str:
     return moment.isoformat(sep=" ", timespec="seconds")
+
+
+# Approval ------------------------------------------------------------------------------------------------------------
+
+
+def rollback_decision(plan: RollbackPlan, rules: ApprovalRules) -> PromotionDecision:
+    """Return the question that people are asked: the plan as evidence, and drift as what speaks against it.
+
+    A rule that approves by itself does so of a plan without drift alone. Whatever changes the plan or the rules changes
+    the digest that an answer is bound to.
+    """
+    verdicts = (
+        GateVerdict(gate="served before", passed=True, reason=f"The records say so in entry {plan.deployment}."),
+        *(GateVerdict(gate="drift", passed=False, reason=text, mode=GateMode.DRY_RUN) for text in plan.drift),
+    )
+    return PromotionDecision(
+        model_name=plan.model_name,
+        version=plan.version,
+        model_digest=plan.model_digest,
+        evidence_uri="",
+        evidence_digest=plan.content_digest(),
+        champion_version=plan.previous_version,
+        policy_digest=rules.content_digest(),
+        passed=True,
+        verdicts=verdicts,
+    )
+
+
+def rollback_summary(plan: RollbackPlan, links: Mapping[str, str]) -> str:
+    """Return what a reviewer reads, in Markdown."""
+    serves = f"version {plan.previous_version}" if plan.previous_version else "nothing"
+    before = f"entry {plan.deployment} of the audit trail says that it served"
+    quoted = "\n".join(f"> {line}" for line in plan.reason.splitlines())
+    parts = [
+        f"**Back to** version {plan.version} of `{plan.model_name}`: {before} · **Now** {serves}.",
+        f"**Why**\n\n{quoted}",
+        *(f"**Drift** {text}" for text in plan.drift),
+        " · ".join(f"[{name}]({url})" for name, url in links.items() if url),
+    ]
+    return "\n\n".join(part for part in parts if part)
 
 
 # What is recorded ----------------------------------------------------------------------------------------------------

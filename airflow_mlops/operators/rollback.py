@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import AssetAlias, Context
 
 from airflow_mlops.assets import model_asset
+from airflow_mlops.domain.approval import Approval, ApprovalRules, approval_refusals
+from airflow_mlops.domain.audit.answers import unrecorded_refusals
 from airflow_mlops.domain.audit.entry import AuditEntry, Chain, EventKind
+from airflow_mlops.domain.promotion import PromotionDecision
 from airflow_mlops.domain.registry import CHAMPION, ModelVersion
 from airflow_mlops.domain.rollback import (
     PREVIOUS,
@@ -20,13 +24,16 @@ from airflow_mlops.domain.rollback import (
     plan_of,
     plan_rollback,
     rollback_begun,
+    rollback_decision,
     rollback_seen,
+    rollback_summary,
 )
 from airflow_mlops.exceptions import RegistryError, RollbackRefusedError
 from airflow_mlops.hooks.audit import audit_trail
 from airflow_mlops.hooks.mlflow import MlflowHook
+from airflow_mlops.hooks.roles import AIRFLOW_CONNECTION, roles_of_users
 from airflow_mlops.links.mlflow import ModelVersionLink
-from airflow_mlops.operators.approval import triggered_by
+from airflow_mlops.operators.approval import PromotionApprovalOperator, triggered_by
 from airflow_mlops.operators.audit import append_version_event, origin_of, refuse_rivals
 from airflow_mlops.operators.base import MlopsOperator
 
@@ -34,6 +41,8 @@ if TYPE_CHECKING:
     from airflow_mlops.domain.audit.chain import ChainRecord
     from airflow_mlops.engines.mlflow import MlflowEngine
 
+
+Rules = ApprovalRules | Mapping[str, Any]
 
 ROLLED_BACK = AssetAlias("mlops-rollbacks")
 """Through it comes the event of a model whose name is not known when the Dag is read."""
@@ -55,7 +64,11 @@ class RollbackModelOperator(MlopsOperator):
         served then (templated).
     :param accept_drift: go on although records and registry differ, and record it (templated: ``True`` or a text such
         as ``{{ params.accept_drift }}``).
+    :param approval: what ``RollbackApprovalOperator`` returned, or the list of what its seats did (templated).
+    :param rules: :class:`~airflow_mlops.domain.approval.ApprovalRules`, or the same as a mapping: who must have
+        approved. Without them nobody is asked for.
     :param mlflow_conn_id: the MLflow connection.
+    :param airflow_conn_id: connection to Airflow's API server, for rules that name roles of FAB.
 
     Returns a :class:`~airflow_mlops.domain.rollback.Rollback` as a dict.
 
@@ -64,7 +77,7 @@ class RollbackModelOperator(MlopsOperator):
     :raises AuditTrailBusyError: when the audit trail cannot be written.
     """
 
-    template_fields: Sequence[str] = ("model_name", "reason", "to", "accept_drift")
+    template_fields: Sequence[str] = ("model_name", "reason", "to", "accept_drift", "approval")
     operator_extra_links = (ModelVersionLink(),)
     ui_color = "#f4cccc"
 
@@ -75,7 +88,10 @@ class RollbackModelOperator(MlopsOperator):
         reason: str,
         to: str = PREVIOUS,
         accept_drift: bool | str = False,
+        approval: Any = None,
+        rules: Rules | None = None,
         mlflow_conn_id: str = MlflowHook.default_conn_name,
+        airflow_conn_id: str = AIRFLOW_CONNECTION,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -83,7 +99,10 @@ class RollbackModelOperator(MlopsOperator):
         self.reason = reason
         self.to = to
         self.accept_drift = accept_drift
+        self.approval = approval
+        self.rules = rules
         self.mlflow_conn_id = mlflow_conn_id
+        self.airflow_conn_id = airflow_conn_id
         is_known = isinstance(model_name, str) and "{{" not in model_name
         self.outlets = [*self.outlets, model_asset(model_name) if is_known else ROLLED_BACK]
 
@@ -92,7 +111,7 @@ class RollbackModelOperator(MlopsOperator):
         mlflow = MlflowHook(self.mlflow_conn_id).engine()
         trail = audit_trail().read(Chain.of_model(self.model_name))
         begun = self.begun_before(trail, context)
-        plan = plan_of(begun) if begun else self.measure(trail, mlflow)
+        plan = plan_of(begun) if begun else self.measure(trail, mlflow, context)
         ModelVersionLink.persist(context, mlflow.version_url(plan.model_name, plan.version))
         target = self.verify(plan, trail, mlflow)
         begun = self.record(plan, target, mlflow, context, looked=(begun or trail).head.sequence)
@@ -126,28 +145,27 @@ class RollbackModelOperator(MlopsOperator):
             None,
         )
 
-    def measure(self, trail: ChainRecord, mlflow: MlflowEngine) -> RollbackPlan:
+    def measure(self, trail: ChainRecord, mlflow: MlflowEngine, context: Context) -> RollbackPlan:
         """Return what is to be done, or refuse."""
-        champion = mlflow.version_by_alias(self.model_name, CHAMPION)
-        plan = plan_rollback(
-            trail.entries,
-            trail.findings,
-            model_name=self.model_name,
-            to=self.to,
-            reason=self.reason,
-            champion=champion.version if champion else None,
-            versions=[version.version for version in mlflow.versions(self.model_name)],
-        )
-        for drift in plan.drift:
-            self.log.warning("DRIFT | %s", drift)
-        if plan.drift and not _is_true(self.accept_drift):
-            msg = (
-                f"{self.model_name} is not rolled back, since the records and the registry do not agree. "
-                f"{' '.join(plan.drift)} Look who moved it. To go on all the same, to version {plan.version}, start "
-                f"again with accept_drift: it will be recorded."
-            )
-            raise RollbackRefusedError(msg)
+        plan = _plan(self, trail, mlflow)
+        if self.rules is not None:
+            rules = _rules(self.rules)
+            decision = rollback_decision(plan, rules)
+            approvals = self.read_approvals()
+            roles = roles_of_users(self.airflow_conn_id) if rules.roles else {}
+            reasons = [
+                *approval_refusals(rules, decision, approvals, roles=roles, triggered_by=triggered_by(context)),
+                *unrecorded_refusals(decision, approvals, trail.entries, run_id=context["ti"].run_id),
+            ]
+            if reasons:
+                msg = f"{self.model_name} is not rolled back to version {plan.version}. {' '.join(reasons)}"
+                raise RollbackRefusedError(msg)
         return plan
+
+    def read_approvals(self) -> list[Approval]:
+        """Return the answers: one, or those of all seats. A seat that was marked as success by hand has none."""
+        given = [self.approval] if isinstance(self.approval, Mapping) else list(self.approval or ())
+        return [Approval.from_dict(item) for item in given if item is not None]
 
     def verify(self, plan: RollbackPlan, trail: ChainRecord, mlflow: MlflowEngine) -> ModelVersion:
         """Return the version as the registry has it, if its artifacts are those that were recorded."""
@@ -187,8 +205,9 @@ class RollbackModelOperator(MlopsOperator):
         return begun
 
     def who(self, context: Context) -> str:
-        """Return the person who decided it: the one who started the Dag run."""
-        return triggered_by(context)
+        """Return the people who decided it: those who approved it, else the one who started the Dag run."""
+        approved = self.read_approvals() if self.rules is not None else []
+        return ", ".join(dict.fromkeys(approval.who for approval in approved)) or triggered_by(context)
 
     def enforce(self, plan: RollbackPlan, target: ModelVersion, mlflow: MlflowEngine) -> None:
         """Move the alias, and see that it moved."""
@@ -218,6 +237,102 @@ class RollbackModelOperator(MlopsOperator):
             events[ROLLED_BACK].add(asset, extra=rollback.to_dict())
         else:
             events[asset].extra = rollback.to_dict()
+
+
+class RollbackApprovalOperator(PromotionApprovalOperator):
+    """Ask people, on Airflow's Required Actions page, whether to roll back, by rules as those of a promotion.
+
+    The answer is bound to the plan that was shown: to which version, in place of which, why, and with which drift.
+    Where two people must agree, map the task: ``RollbackApprovalOperator.partial(…).expand(seat=[1, 2])``.
+
+    :param model_name, reason, to, accept_drift: the same that are given to ``RollbackModelOperator`` (templated).
+    :param rules: :class:`~airflow_mlops.domain.approval.ApprovalRules`, or the same as a mapping.
+
+    Further parameters: see :class:`~airflow_mlops.operators.approval.PromotionApprovalOperator`.
+
+    Returns an :class:`~airflow_mlops.domain.approval.Approval` as a dict.
+
+    :raises RollbackRefusedError: when there is nothing to return to; nobody is asked then.
+    """
+
+    template_fields: Sequence[str] = (
+        "model_name",
+        "reason",
+        "to",
+        "accept_drift",
+        *ApprovalOperator.template_fields,
+    )
+
+    def __init__(
+        self,
+        *,
+        model_name: str,
+        reason: str,
+        rules: Rules,
+        to: str = PREVIOUS,
+        accept_drift: bool | str = False,
+        subject: str = "Roll back a model",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(decision=None, policy={}, subject=subject, **kwargs)
+        self.model_name = model_name
+        self.reason = reason
+        self.rules = rules
+        self.to = to
+        self.accept_drift = accept_drift
+
+    def plan(self) -> RollbackPlan:
+        """Return what the rollback would do at this moment, or refuse."""
+        mlflow = MlflowHook(self.mlflow_conn_id).engine()
+        return _plan(self, audit_trail().read(Chain.of_model(self.model_name)), mlflow)
+
+    def read(self, context: Context) -> tuple[PromotionDecision, ApprovalRules]:  # noqa: ARG002 - of the base
+        """Return the question and the rules."""
+        rules = _rules(self.rules)
+        return rollback_decision(self.plan(), rules), rules
+
+    def summarise(self, decision: PromotionDecision, mlflow: MlflowEngine, context: Context) -> str:  # noqa: ARG002 - of the base
+        """Return the Markdown that the reviewer reads."""
+        number = decision.champion_version
+        links = {
+            "Back to, in MLflow": mlflow.version_url(decision.model_name, decision.version),
+            "Now, in MLflow": mlflow.version_url(decision.model_name, number) if number else "",
+        }
+        return rollback_summary(self.plan(), links)
+
+    def _subject(self, decision: PromotionDecision, rules: ApprovalRules) -> str:
+        seat = f" (seat {self.seat} of {rules.approvals})" if rules.approvals > 1 else ""
+        return f"Roll {decision.model_name} back to version {decision.version}?{seat}"
+
+
+def _plan(
+    asked: RollbackModelOperator | RollbackApprovalOperator, trail: ChainRecord, mlflow: MlflowEngine
+) -> RollbackPlan:
+    """Return what is to be done by the records and the registry of this moment, or refuse."""
+    champion = mlflow.version_by_alias(asked.model_name, CHAMPION)
+    plan = plan_rollback(
+        trail.entries,
+        trail.findings,
+        model_name=asked.model_name,
+        to=asked.to,
+        reason=asked.reason,
+        champion=champion.version if champion else None,
+        versions=[version.version for version in mlflow.versions(asked.model_name)],
+    )
+    for drift in plan.drift:
+        asked.log.warning("DRIFT | %s", drift)
+    if plan.drift and not _is_true(asked.accept_drift):
+        msg = (
+            f"{asked.model_name} is not rolled back, since the records and the registry do not agree. "
+            f"{' '.join(plan.drift)} Look who moved it. To go on all the same, to version {plan.version}, start "
+            f"again with accept_drift: it will be recorded."
+        )
+        raise RollbackRefusedError(msg)
+    return plan
+
+
+def _rules(rules: Rules) -> ApprovalRules:
+    return rules if isinstance(rules, ApprovalRules) else ApprovalRules.from_dict(rules)
 
 
 def _is_true(value: bool | str) -> bool:  # noqa: FBT001 - a template gives a text

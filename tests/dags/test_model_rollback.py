@@ -27,6 +27,27 @@ def test_one_task_rolls_back(dag: Any) -> None:
     assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {"roll_back": set()}
 
 
+def test_constant_at_the_top_puts_as_many_people_before_it_as_must_agree(airflow_db: None, tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    source = (DAGS / "model_rollback.py").read_text()
+    wanted = source.replace("| None = None  # or ", "= ")
+    assert wanted != source
+    (tmp_path / "model_rollback.py").write_text(
+        wanted.replace("approvals=1", "approvals=2").replace('"grace",', '"grace", "ada"')
+    )
+    bag = DagBag(dag_folder=str(tmp_path))
+    assert bag.import_errors == {}
+    dag: Any = bag.get_dag("model_rollback")
+    assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
+        "approve": {"roll_back"},
+        "roll_back": set(),
+    }
+    assert dag.get_task("approve").expand_input.value == {"seat": [1, 2]}
+    DagSerialization.to_dict(dag)
+
+
 def test_form_explains_every_field_and_wants_a_reason(dag: Any) -> None:
     for name in dag.params:
         param = dag.params.get_param(name)

@@ -2,23 +2,33 @@
 
 import json
 import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
+from airflow_mlops.domain.approval import Approval, ApprovalRules, Risk
 from airflow_mlops.domain.audit.entry import Chain, EventKind
 from airflow_mlops.domain.audit.history import serving_history
 from airflow_mlops.domain.registry import CHAMPION, TAG_MODEL_DIGEST
 from airflow_mlops.domain.rollback import Rollback
 from airflow_mlops.engines.mlflow import MlflowEngine
-from airflow_mlops.exceptions import MlflowUnavailableError, PromotionUnderWayError, RollbackRefusedError
+from airflow_mlops.exceptions import (
+    MlflowUnavailableError,
+    PromotionRefusedError,
+    PromotionUnderWayError,
+    RollbackRefusedError,
+)
 from airflow_mlops.hooks.audit import audit_trail
-from airflow_mlops.operators.rollback import RollbackModelOperator
+from airflow_mlops.operators.rollback import RollbackApprovalOperator, RollbackModelOperator
 from tests.integration.test_promotion_operators import Loop
 
 pytestmark = pytest.mark.integration
+
+
+RULES = ApprovalRules(approvers=("ada", "grace"))
 
 
 class Served(Loop):
@@ -44,6 +54,25 @@ class Served(Loop):
             task_id="roll_back", **{"model_name": self.model_name, "reason": "All scores are 0.", **arguments}
         )
         return Rollback.from_dict(operator.execute(self.context(operator)))
+
+    def answer(
+        self, option: str = "Approve", *, run: str = "rollback", user: str = "ada", shown: str = "", **arguments: Any
+    ) -> Approval:
+        """Answer the question that Airflow shows for the plan of this moment."""
+        self.run = run
+        operator = RollbackApprovalOperator(
+            task_id="approve",
+            rules=RULES,
+            **{"model_name": self.model_name, "reason": "All scores are 0.", **arguments},
+        )
+        digest = shown or operator.read(self.context(operator))[0].content_digest()
+        event = {
+            "chosen_options": [option],
+            "params_input": {"comment": "go", "decision": digest},
+            "responded_at": datetime.now(UTC),
+            "responded_by_user": {"id": user, "name": user},
+        }
+        return Approval.from_dict(operator.execute_complete(self.context(operator), event))
 
     def move_by_hand(self, version: str) -> None:
         self.mlflow.set_alias(self.mlflow.version(self.model_name, version), CHAMPION)
@@ -241,3 +270,53 @@ def test_model_without_records_is_refused(model: Served) -> None:
     model.register(model.train(b"one"))
     with pytest.raises(RollbackRefusedError, match=r"No deployment of .* is recorded"):
         model.roll_back()
+
+
+def test_rollback_that_wants_an_approval_follows_the_one_that_was_given_to_its_plan(model: Served) -> None:
+    model.serve(b"one", b"two", b"three")
+    with pytest.raises(RollbackRefusedError, match="There is no approval: nobody answered"):
+        model.roll_back(rules=RULES, approval=[None])  # marked as success by hand
+    with pytest.raises(PromotionRefusedError, match="grace started the Dag run"):
+        model.answer(user="grace")
+    with pytest.raises(PromotionRefusedError, match="eve may not approve"):
+        model.answer(user="eve")
+    approval = model.answer().to_dict()
+    with pytest.raises(RollbackRefusedError, match="ada approved something else: version 2"):
+        model.roll_back(rules=RULES, approval=approval, to="1")
+    with pytest.raises(RollbackRefusedError, match="The audit trail has no approval by ada"):
+        model.roll_back(rules=RULES, approval={**approval, "comment": "forged"})
+    rollback = model.roll_back(rules=RULES.to_dict(), approval=[approval])
+    assert (rollback.version, rollback.approved_by, model.alias(CHAMPION)) == ("2", "ada", "2")
+    assert model.roll_back(rules=RULES, approval=approval) == rollback
+
+
+def test_approval_of_a_rollback_does_not_outlive_what_was_shown(model: Served) -> None:
+    model.serve(b"one", b"two")
+    approval = model.answer().to_dict()
+    model.serve(b"three")
+    with pytest.raises(RollbackRefusedError, match="ada approved something else: version 1"):
+        model.roll_back(rules=RULES, approval=approval)
+    with pytest.raises(PromotionRefusedError, match="The answer is to the decision"):
+        model.answer(shown=approval["decision_digest"])
+    assert model.alias(CHAMPION) == "3"
+
+
+def test_reviewer_sees_where_to_why_and_the_drift_that_is_accepted(model: Served) -> None:
+    model.serve(b"one", b"two")
+    model.move_by_hand(model.register(model.train(b"three")).version)
+    operator = RollbackApprovalOperator(
+        task_id="approve", rules=RULES, model_name=model.model_name, reason="All scores are 0.", accept_drift="True"
+    )
+    decision, rules = operator.read(model.context(operator))
+    text = operator.summarise(decision, model.mlflow, model.context(operator))
+    assert text.startswith(f"**Back to** version 2 of `{model.model_name}`: entry {model.deployment('2')} of the audit")
+    assert operator._subject(decision, rules) == f"Roll {model.model_name} back to version 2?"
+    assert "> All scores are 0." in text
+    assert "**Drift** The alias champion" in text
+    assert f"[Now, in MLflow]({model.mlflow.version_url(model.model_name, '3')})" in text
+    automatic = ApprovalRules(automatic=True, risk=Risk.LOW)
+    assert not automatic.approves_by_itself(decision)
+    model.move_by_hand("2")
+    operator.accept_drift = False
+    assert automatic.approves_by_itself(operator.read(model.context(operator))[0])
+    assert rules == RULES
