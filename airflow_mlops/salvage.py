@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ def begin_salvage(job: AbandonedJob, docker: "DockerEngine", mlflow: "MlflowEngi
     What it is told, secrets included, goes through a pipe, and is seen by no one else. The pipe stays open for as long
     as this process lives.
     """
-    told = {"job": job.to_dict(), "docker": asdict(docker), "mlflow": asdict(mlflow)}
+    told = {"job": job.to_dict(), "docker": _settings(docker), "mlflow": _settings(mlflow)}
     reading, writing = os.pipe()
     os.posix_spawn(
         sys.executable,
@@ -104,6 +104,11 @@ def begin_salvage(job: AbandonedJob, docker: "DockerEngine", mlflow: "MlflowEngi
     os.close(reading)
     with os.fdopen(writing, "wb", closefd=False) as pipe:
         pipe.write(json.dumps(told).encode() + b"\n")
+
+
+def _settings(engine: "DockerEngine | MlflowEngine") -> dict[str, Any]:
+    """Return what makes an engine of the same kind in another process: its parameters, without what it remembers."""
+    return {item.name: getattr(engine, item.name) for item in fields(engine) if item.init}
 
 
 def main() -> None:
