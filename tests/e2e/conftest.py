@@ -11,6 +11,7 @@ from playwright.sync_api import Page, sync_playwright
 from demo.stack import PROJECT, Stack
 
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+DAGS_FROM_THE_GATE = ("two_people", "one_person", "looked_at", "nobody", "rolled_back", "in_time")
 
 
 @pytest.fixture(scope="session")
@@ -18,13 +19,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Start Airflow and MLflow once, with the reference Dag and those that begin at the gate. Jobs are processes."""
     folder = tmp_path_factory.mktemp("stack")
     shutil.copytree(PROJECT / "dags", folder / "dags")
-    shutil.copy(Path(__file__).parent / "dags" / "approvals.py", folder / "dags")
+    for dag_file in (Path(__file__).parent / "dags").glob("*.py"):
+        shutil.copy(dag_file, folder / "dags")
+    with_approval = (PROJECT / "dags" / "model_rollback.py").read_text().replace("| None = None  # or ", "= ")
+    (folder / "dags" / "approved_rollback.py").write_text(
+        with_approval.replace('dag_id="model_rollback"', 'dag_id="approved_rollback"')
+    )
     (folder / "docker").symlink_to(PROJECT / "docker")
     with Stack(
         folder / "demo",
         backend="process",
         dags=folder / "dags",
-        dag_ids=("continuous_training", "two_people", "one_person", "nobody", "in_time"),
+        dag_ids=("continuous_training", "approved_rollback", "follow", *DAGS_FROM_THE_GATE),
         reviewers={"grace": "admin"},
         settings={"scheduler": {"trigger_timeout_check_interval": 1}},
         airflow_port=0,

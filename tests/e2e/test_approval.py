@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from mlflow import MlflowClient
 from playwright.sync_api import Page, expect
 
 from airflow_mlops.domain.approval import Approval
@@ -41,11 +42,7 @@ class Question:
         return self.stack.airflow.run(self.dag_id, self.run_id)
 
     def wait_until(self, is_so: Callable[[Run], bool]) -> Run:
-        deadline = time.monotonic() + SECONDS
-        while not is_so(run := self.run()):
-            assert time.monotonic() < deadline, run
-            pause(self.stack, 0.5)
-        return run
+        return wait_for_run(self.stack, self.dag_id, self.run_id, is_so)
 
     def wait_for_question(self, asked: int = 1) -> None:
         self.wait_until(lambda run: awaiting(run) == asked)
@@ -163,6 +160,45 @@ def test_ways_around_an_approval_are_refused_by_name(stack: Stack, tmp_path: Pat
     assert question.champion() == question.version.version
 
 
+def test_what_changed_after_the_question_is_found_at_promotion(stack: Stack, tmp_path: Path) -> None:
+    question = Question(stack, "looked_at", tmp_path)
+    question.wait_for_question()
+    decision = PromotionDecision.from_dict(stack.airflow.xcom(question.dag_id, question.run_id, "gate"))
+
+    def refused(reason: str) -> None:
+        assert question.answer(GRACE) == httpx.codes.OK
+        run = question.end()
+        assert run.state == "failed"
+        failed = [task.task_id for task in run.tasks if task.state == "failed"]
+        assert reason in "".join(map(question.errors, failed))
+        assert question.champion() != question.version.version
+
+    # The evidence is edited between the question and the answer.
+    evidence = Path(decision.evidence_uri)
+    honest = evidence.read_text()
+    evidence.write_text(honest.replace("0.8", "0.9"))
+    refused("It was changed; run the evaluation again.")
+    evidence.write_text(honest)
+    question.clear("approve")
+    question.wait_for_question()
+
+    # Another version is made the champion by hand.
+    other = register(question.mlflow, question.dag_id, tmp_path / "other", {"learning_rate": "0.2"})
+    question.mlflow.set_alias(other, CHAMPION)
+    refused(f"The champion is version {other.version} now")
+    question.mlflow.delete_alias(question.dag_id, CHAMPION)
+    question.clear("approve")
+    question.wait_for_question()
+
+    # The candidate's weights are replaced.
+    replaced = tmp_path / "replaced"
+    replaced.mkdir()
+    (replaced / "weights.bin").write_text("others")
+    model_id = question.version.source.removeprefix("models:/")
+    MlflowClient(stack.mlflow_uri).log_model_artifacts(model_id, str(replaced))
+    refused("have changed since it was registered")
+
+
 def test_reminder_and_escalation_are_sent_and_the_deadline_rejects(stack: Stack, tmp_path: Path) -> None:
     question = Question(stack, "in_time", tmp_path)
     run = question.end()
@@ -199,6 +235,14 @@ def choose_reason(page: Page, reason: str) -> None:
     expect(page.get_by_test_id("hitl-option-Approve")).to_be_disabled()
     page.get_by_role("combobox", name="Reason code").click()
     page.get_by_role("option", name=reason).click()
+
+
+def wait_for_run(stack: Stack, dag_id: str, run_id: str, is_so: Callable[[Run], bool]) -> Run:
+    deadline = time.monotonic() + SECONDS
+    while not is_so(run := stack.airflow.run(dag_id, run_id)):
+        assert time.monotonic() < deadline, run
+        pause(stack, 0.5)
+    return run
 
 
 def awaiting(run: Run) -> int:

@@ -12,7 +12,7 @@ from airflow_mlops.salvage import _settings
 @pytest.mark.parametrize(
     "engine",
     [
-        DockerEngine(url="tcp://host:2376", username="me", password="p", grace_seconds=7.0),
+        DockerEngine(url="tcp://host:2376", username="me", grace_seconds=7.0),
         MlflowEngine(tracking_uri="http://mlflow", environment={"MLFLOW_TRACKING_TOKEN": "t"}),
     ],
 )

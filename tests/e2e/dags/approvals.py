@@ -16,7 +16,9 @@ SECONDS = 1 / 3600
 RULES = {
     "two_people": ApprovalRules(approvals=2, roles=("admin",), reason_codes=("better", "fix")),
     "one_person": ApprovalRules(approvers=("reviewer", "grace")),
+    "looked_at": ApprovalRules(approvers=("grace",)),
     "nobody": ApprovalRules(risk=Risk.LOW, automatic=True),
+    "rolled_back": ApprovalRules(risk=Risk.LOW, automatic=True),
     "in_time": ApprovalRules(
         remind_after_hours=(10 * SECONDS,), escalate_after_hours=20 * SECONDS, deadline_hours=30 * SECONDS
     ),
