@@ -258,7 +258,9 @@ def _remove_containers(work_keys: Iterable[WorkKey]) -> None:
 
     with contextlib.closing(docker.from_env()) as client:
         for key in work_keys:
-            for container in client.containers.list(all=True, filters={"label": f"{LABEL_WORK_KEY}={key}"}):
+            for container in client.containers.list(
+                all=True, ignore_removed=True, filters={"label": f"{LABEL_WORK_KEY}={key}"}
+            ):
                 container.remove(force=True, v=True)
 
 

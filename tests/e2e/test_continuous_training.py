@@ -115,5 +115,5 @@ def containers(key: WorkKey) -> list[str]:
     import docker
 
     with contextlib.closing(docker.from_env()) as client:
-        found = client.containers.list(all=True, filters={"label": f"{LABEL_WORK_KEY}={key}"})
+        found = client.containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL_WORK_KEY}={key}"})
         return [str(container.name) for container in found]

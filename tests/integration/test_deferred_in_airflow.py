@@ -134,7 +134,7 @@ class Training:
 
     def containers(self) -> list[Any]:
         key = WorkKey(dag_id=self.dag_id, run_id="once", task_id="train")
-        return self.docker.containers.list(all=True, filters={"label": f"{LABEL_WORK_KEY}={key}"})
+        return self.docker.containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL_WORK_KEY}={key}"})
 
     def assert_ended_with_all_that_was_left(self) -> None:
         self.stack.until(f"the container of {self.dag_id} is removed", lambda: not self.containers())

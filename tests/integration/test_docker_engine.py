@@ -107,7 +107,7 @@ def run(engine: DockerEngine, make_job: MakeJob, output: Path, log: list[str]) -
 
 
 def containers(client: "DockerClient", work_key: str) -> list["Container"]:
-    return client.containers.list(all=True, filters={"label": f"{LABEL_WORK_KEY}={work_key}"})
+    return client.containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL_WORK_KEY}={work_key}"})
 
 
 def test_a_job_finds_its_inputs_and_leaves_a_model(run: Run, output: Path, log: list[str]) -> None:

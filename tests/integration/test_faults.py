@@ -61,7 +61,7 @@ class Work:
         return f"{LABEL_WORK_KEY}={work_key_of(self.attempt().context)}"
 
     def containers(self) -> list["Container"]:
-        return self.docker.containers.list(all=True, filters={"label": self.label})
+        return self.docker.containers.list(all=True, ignore_removed=True, filters={"label": self.label})
 
     def jobs(self) -> int:
         """Return how many containers were ever started for it."""

@@ -207,7 +207,12 @@ def test_a_container_is_known_by_its_image_and_its_source_and_removed(docker: Ca
     assert run.data.tags[TAG_IMAGE_DIGEST] == result.image_digest
     assert (result.backend, result.image) == (Backend.DOCKER, SHELL_IMAGE)
     client = from_env()
-    assert client.containers.list(all=True, filters={"label": f"airflow-mlops.work-key={result.work_key}"}) == []
+    assert (
+        client.containers.list(
+            all=True, ignore_removed=True, filters={"label": f"airflow-mlops.work-key={result.work_key}"}
+        )
+        == []
+    )
     client.close()
 
 
@@ -415,7 +420,11 @@ def test_a_secret_is_seen_by_the_job_alone(
 
     def inspect() -> None:
         client = from_env()
-        while not (found := client.containers.list(filters={"label": f"airflow-mlops.run-id={task.run_id}"})):
+        while not (
+            found := client.containers.list(
+                ignore_removed=True, filters={"label": f"airflow-mlops.run-id={task.run_id}"}
+            )
+        ):
             time.sleep(0.1)
         seen.extend(json.dumps(container.attrs) for container in found)
         client.close()
