@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from demo.stack import Stack
-from tests.e2e.test_approval import GRACE, Question, awaiting, open_question, wait_for_run
+from tests.e2e.test_approval import GRACE, Question, open_question, wait_for_run, wait_until_asked
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -23,7 +23,7 @@ def test_rollback_waits_for_a_person_and_tells_those_who_follow(
     stack.trigger("follow", "night", {"model": "rolled_back", "serving": bad.version.version})
     wait_for_run(stack, "follow", "night", lambda run: any(task.state == "deferred" for task in run.tasks))
     stack.trigger("approved_rollback", "night", {"model": "rolled_back", "reason": "All scores are 0 since 02:40."})
-    wait_for_run(stack, "approved_rollback", "night", lambda run: awaiting(run) == 1)
+    wait_until_asked(stack, "approved_rollback", "night")
     assert good.champion() == bad.version.version
 
     open_question(page, stack, GRACE, f"Roll rolled_back back to version {good.version.version}")
