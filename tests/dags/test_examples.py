@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from airflow_mlops.domain.evaluation import Estimate, Evaluation, Evidence, JudgedModel, LearningTask, MetricComparison
+from airflow_mlops.domain.gates import GATES
 from airflow_mlops.domain.promotion import PromotionDecision, PromotionPolicy
 from airflow_mlops.engines.yaml import read_document
 from airflow_mlops.operators.promotion import PromotionGateOperator
@@ -173,3 +174,8 @@ def test_trainer_of_the_docs_trains_a_model_that_can_be_scored(tmp_path: Path) -
     predictions = duckdb.read_parquet(str(tmp_path / "output" / "data" / "predictions.parquet"))
     assert predictions.columns == ["prediction", "probability"]
     assert len(predictions) == 2000
+
+
+def test_every_gate_stands_in_the_table_of_the_docs() -> None:
+    page = (PROJECT / "docs" / "promotion.md").read_text()
+    assert [kind for kind in GATES if f"| `{kind}` |" not in page] == []
