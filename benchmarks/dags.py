@@ -31,5 +31,6 @@ def take_snapshot(folder: Path) -> dict[str, Any]:
     """Take a snapshot of a few rows."""
     (folder / "rows.csv").write_text("n\n" + "\n".join(map(str, range(1000))))
     operator = DatasetSnapshotOperator(task_id="take", dataset_name="rows", source=str(folder / "rows.csv"))
-    context: Any = {"outlet_events": {operator.asset: SimpleNamespace(extra=None)}}
+    ti = SimpleNamespace(dag_id="benchmark", run_id="once", task_id="take", map_index=-1)
+    context: Any = {"ti": ti, "outlet_events": {operator.asset: SimpleNamespace(extra=None)}}
     return operator.execute(context)

@@ -209,7 +209,7 @@ class DockerEngine:
         :param meter: what was measured while it was followed.
         :raises JobOutputError: when the job left what must not be collected, such as a link.
         """
-        from docker.errors import NotFound
+        from docker.errors import APIError
 
         with self._client() as client:
             try:
@@ -220,7 +220,9 @@ class DockerEngine:
                     waiting_seconds=_waiting_seconds(container), finished_at=result.finished_at
                 )
                 return replace(result, usage=usage)
-            except NotFound:
+            except APIError:
+                if not _is_gone(client, handle.job_id):
+                    raise
                 return JobResult(
                     state=JobState.STOPPED,
                     exit_code=None,
@@ -537,6 +539,16 @@ def _sweep(client: "DockerClient") -> None:
         is_new = abs(now - _time(container.attrs["Created"]).timestamp()) < _UNSTARTED_SECONDS
         if not is_new:
             _remove(container)
+
+
+def _is_gone(client: "DockerClient", job_id: str) -> bool:
+    """Whether the container was removed, or is being removed: the host may list it still, and fails in many ways."""
+    from docker.errors import NotFound
+
+    try:
+        return client.containers.get(job_id).status in {"removing", "dead"}
+    except NotFound:
+        return True
 
 
 def _remove(container: "Container") -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,12 +157,13 @@ def test_the_log_comes_while_the_job_runs_and_survives_bytes_that_are_no_text(
             came.set()
 
     job = make_job(r"printf 'caf\351\n'; while [ ! -e /opt/ml/go ]; do sleep 0.1; done", wall_seconds=30)
-    runner = threading.Thread(target=engine.run, args=(job, output, log))
-    runner.start()
-    assert came.wait(20)
-    assert runner.is_alive()
-    engine.remove(job.work_key)
-    runner.join(20)
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(engine.run, job, output, log)
+        assert came.wait(20)
+        assert not running.done()
+        engine.remove(job.work_key)
+        result = running.result(20)
+    assert result.state is JobState.STOPPED  # also when it is collected while the host is still removing it
 
 
 # How it may end ------------------------------------------------------------------------------------------------------
