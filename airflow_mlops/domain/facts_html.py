@@ -59,7 +59,7 @@ def drift_section(drift: DataDrift | None) -> str:
     """Return how far each column has moved, the furthest first, or "" when it was not measured."""
     if drift is None:
         return ""
-    columns = sorted(drift.columns, key=lambda item: (not item.drifted, -item.value, item.column))
+    columns = sorted(drift.columns, key=lambda item: (not item.drifted, -(item.value or 0), item.column))
     rows = [_row(item) for item in columns[:_SHOWN]]
     header = ["Column", "It has", "Distance", "Method", "Missing before", "Missing now"]
     table = html_table(header, rows, texts=2) if rows else ""
@@ -78,4 +78,4 @@ def drift_section(drift: DataDrift | None) -> str:
 def _row(item: ColumnDrift) -> list[str]:
     state = f"drifted (≥ {item.threshold:g})" if item.drifted else "stayed"
     missing = [f"{share:.1%}" for share in (item.missing_reference, item.missing_current)]
-    return [item.column, state, f"{item.value:.4f}", item.method, *missing]
+    return [item.column, state, "" if item.value is None else f"{item.value:.4f}", item.method, *missing]

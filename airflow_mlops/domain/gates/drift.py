@@ -62,5 +62,5 @@ class DriftGate(Gate):
 def _furthest(drifted: tuple[ColumnDrift, ...]) -> str:
     if not drifted:
         return ""
-    shown = ", ".join(f"{item.column} {item.value:.2f}" for item in drifted[:_SHOWN])
+    shown = ", ".join(f"{item.column} {item.value or 0:.2f}" for item in drifted[:_SHOWN])
     return f" ({shown}{', …' if len(drifted) > _SHOWN else ''})"

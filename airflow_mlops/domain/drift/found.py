@@ -4,31 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from airflow_mlops.domain.dataset import ColumnKind, Snapshot
+from airflow_mlops.domain.dataset import ColumnKind
 from airflow_mlops.domain.serialization import Document
-from airflow_mlops.exceptions import InvalidInputError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriftSpec(Document):
-    """How the training data is compared with recent production data."""
-
-    snapshot: Snapshot | None = None
-    """Recent production data; ``None`` is the holdout."""
-    columns: tuple[str, ...] = ()
-    """Which to compare; none named are those of the candidate's signature, or else all that both snapshots have."""
-    threshold: float = 0.1
-    """A column has drifted from this distance on. 0.1 is Evidently's default for both of its distances."""
-    sample_rows: int = 10_000
-    """Rows that are drawn of each snapshot, the same ones in every run."""
-
-    def __post_init__(self) -> None:
-        if not self.threshold > 0:
-            msg = f"DriftSpec.threshold is {self.threshold}, but must be above zero: equal data would have drifted."
-            raise InvalidInputError(msg)
-        if self.sample_rows < 1:
-            msg = f"DriftSpec.sample_rows is {self.sample_rows}, but must be at least 1."
-            raise InvalidInputError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +14,34 @@ class ColumnDrift(Document):
 
     column: str
     method: str
-    """Such as ``wasserstein`` (over the reference's standard deviation) or ``jensenshannon``; larger is further."""
-    value: float
+    """A :class:`~airflow_mlops.domain.drift.method.DriftMethod`; ``""`` where nothing could be compared."""
+    value: float | None
+    """A p-value, or a distance of which larger is further; ``None`` where nothing could be compared."""
     threshold: float
     drifted: bool
-    """Whether the value reaches the threshold, or the share of missing values has changed by as much."""
+    """Whether the value is beyond its threshold, and where the spec asks for it, also after the correction for many
+    columns and with the least effect."""
+    note: str = ""
+    """Why nothing could be compared, in a sentence."""
+    adjusted: float | None = None
+    """The p-value after the correction for many columns, if one was asked for."""
+    effect: float | None = None
+    """How much has moved, whatever the number of rows, from 0 to 1. Of numbers the largest difference of the cumulative
+    distributions (the statistic of Kolmogorov-Smirnov), of categories half the sum of the differences of their shares
+    (total variation). Either is a difference in the share of rows: of those up to some number, or of those in some
+    categories."""
     missing_reference: float = 0.0
-    """Share of the reference rows without a value."""
+    """Share of the reference rows without a value (null or NaN)."""
     missing_current: float = 0.0
+    outside: float | None = None
+    """Share of the current rows with a number below or above all of the reference; ``None`` of categories."""
+    new_categories: tuple[str, ...] = ()
+    """Categories that the reference does not have, the most frequent first, 10 at most."""
+    new_share: float | None = None
+    """Share of the current rows with such a category; ``None`` of numbers."""
+    type_reference: str = ""
+    """Type in the data, such as ``double``."""
+    type_current: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +70,7 @@ class DataDrift(Document):
     def drifted(self) -> tuple[ColumnDrift, ...]:
         """The columns that have drifted, the furthest first."""
         return tuple(
-            sorted((item for item in self.columns if item.drifted), key=lambda item: (-item.value, item.column))
+            sorted((item for item in self.columns if item.drifted), key=lambda item: (-(item.value or 0), item.column))
         )
 
     @property
