@@ -4,7 +4,7 @@ from urllib.parse import SplitResult, quote
 
 from airflow.sdk import Asset
 
-_KINDS = ("datasets", "models")
+_KINDS = ("datasets", "models", "retraining")
 
 
 def dataset_asset(name: str) -> Asset:
@@ -17,12 +17,20 @@ def model_asset(name: str) -> Asset:
     return Asset(uri=f"mlops://models/{quote(name, safe='')}", group="model")
 
 
+def retraining_asset(model_name: str) -> Asset:
+    """Return the asset that asks for a new training of a model. Its events carry why, and which window showed it."""
+    return Asset(uri=f"mlops://retraining/{quote(model_name, safe='')}")
+
+
 def sanitize_uri(uri: SplitResult) -> SplitResult:
     """Check an asset address with the scheme ``mlops``; Airflow calls this for every such asset.
 
-    :raises ValueError: when it is neither a dataset's nor a model's.
+    :raises ValueError: when it is no dataset's, no model's and no retraining's.
     """
     if uri.netloc not in _KINDS or uri.path.count("/") != 1 or uri.path == "/" or uri.query:
-        msg = f"{uri.geturl()!r} must be mlops://datasets/<name> or mlops://models/<name>. See airflow_mlops.assets."
+        msg = (
+            f"{uri.geturl()!r} must be mlops://datasets/<name>, mlops://models/<name> or mlops://retraining/<model>. "
+            f"See airflow_mlops.assets."
+        )
         raise ValueError(msg)
     return uri
