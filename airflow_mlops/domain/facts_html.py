@@ -2,7 +2,7 @@
 
 from html import escape
 
-from airflow_mlops.domain.drift import ColumnDrift, DataDrift
+from airflow_mlops.domain.drift import ColumnDrift, DataDrift, furthest_first
 from airflow_mlops.domain.facts import Facts, Signature
 from airflow_mlops.domain.html import html_table
 
@@ -59,14 +59,14 @@ def drift_section(drift: DataDrift | None) -> str:
     """Return how far each column has moved, the furthest first, or "" when it was not measured."""
     if drift is None:
         return ""
-    columns = sorted(drift.columns, key=lambda item: (not item.drifted, -(item.value or 0), item.column))
+    columns = furthest_first(drift.columns)
     rows = [_row(item) for item in columns[:_SHOWN]]
     header = ["Column", "It has", "Distance", "Method", "Missing before", "Missing now"]
     table = html_table(header, rows, texts=2) if rows else ""
     reading = (
         f"{len(drift.drifted):,} of {len(drift.columns):,} columns have drifted from the training data "
         f"({escape(drift.reference.dataset_name)}) to {escape(drift.current.dataset_name)}, by a sample of "
-        f"{drift.reference.sampled:,} and {drift.current.sampled:,} rows and {escape(drift.engine)}. Numbers have "
+        f"{drift.reference.rows:,} and {drift.current.rows:,} rows and {escape(drift.engine)}. Numbers have "
         f"drifted when they have moved by the threshold in standard deviations on average (Wasserstein), texts by the "
         f"Jensen-Shannon distance of their shares, and either when the share of missing values has moved as much."
     )

@@ -105,7 +105,7 @@ def _side(snapshot: Snapshot, sample: Sample) -> ComparedData:
     return ComparedData(
         dataset_name=snapshot.dataset_name,
         dataset_digest=snapshot.digest,
-        sampled=max(map(len, sample.values()), default=0),
+        rows=max(map(len, sample.values()), default=0),
     )
 
 

@@ -116,7 +116,7 @@ def test_drift_is_measured_between_the_training_data_and_the_holdout_when_asked_
     evaluation = measured(loop, trained(loop, b"1.5", training), holdout, spec={"production": {}})
     assert evaluation.drift is not None
     assert [item.column for item in evaluation.drift.columns] == ["x"]  # what the model reads
-    assert (evaluation.drift.reference.sampled, evaluation.drift.current.sampled) == (60, 80)
+    assert (evaluation.drift.reference.rows, evaluation.drift.current.rows) == (60, 80)
     passed, reason = says(DriftGate(max_share=0.9), evaluation)
     assert (passed, "1 of 1 columns differ between train and holdout (x" in reason) == (False, True)
     assert measured(loop, trained(loop, b"1.5", training), holdout).drift is None
@@ -129,7 +129,7 @@ def test_drift_is_measured_against_the_production_data_that_is_named(
     spec = {"production": {"snapshot": recent.to_dict(), "columns": ["x", "late", "delay"], "sample_rows": 30}}
     evaluation = measured(loop, trained(loop, b"1.5", training), holdout, spec=spec)
     assert evaluation.drift is not None
-    assert evaluation.drift.current.sampled == 30
+    assert evaluation.drift.current.rows == 30
     assert evaluation.drift.notes == (
         "late holds numbers in the training data, but texts in the production data.",
         "The production data has no column delay.",

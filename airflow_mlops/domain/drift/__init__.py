@@ -6,10 +6,13 @@ from airflow_mlops.domain.drift.found import (
     DataDrift,
     Sample,
     choose_columns,
+    furthest_first,
     without_values,
 )
+from airflow_mlops.domain.drift.judging import judge_columns, judge_window
 from airflow_mlops.domain.drift.method import DriftMethod, automatic_method, benjamini_hochberg
 from airflow_mlops.domain.drift.spec import ColumnRule, Correction, DriftSpec, ValueKind
+from airflow_mlops.domain.drift.volume import Volume, volume_of
 
 __all__ = [
     "ColumnDrift",
@@ -21,8 +24,13 @@ __all__ = [
     "DriftSpec",
     "Sample",
     "ValueKind",
+    "Volume",
     "automatic_method",
     "benjamini_hochberg",
     "choose_columns",
+    "furthest_first",
+    "judge_columns",
+    "judge_window",
+    "volume_of",
     "without_values",
 ]

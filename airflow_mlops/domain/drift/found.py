@@ -1,10 +1,12 @@
 """Whether the data that a model meets is still the data that it learned from, column by column."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from airflow_mlops.domain.dataset import ColumnKind
+from airflow_mlops.domain.drift.method import DriftMethod
 from airflow_mlops.domain.serialization import Document
 
 
@@ -43,6 +45,23 @@ class ColumnDrift(Document):
     """Type in the data, such as ``double``."""
     type_current: str = ""
 
+    @property
+    def times_threshold(self) -> float:
+        """How many times the threshold a distance is, or how many times below it a p-value; 0 where none was found."""
+        if self.value is None:
+            return 0.0
+        if self.method in set(DriftMethod) and DriftMethod(self.method).is_p_value:
+            value = self.value if self.adjusted is None else self.adjusted
+            return self.threshold / value if value else math.inf
+        return self.value / self.threshold
+
+
+def furthest_first(columns: Iterable[ColumnDrift]) -> tuple[ColumnDrift, ...]:
+    """Return columns sorted by how far each is beyond its threshold, which compares columns of different methods."""
+    return tuple(
+        sorted(columns, key=lambda item: (not item.drifted, -item.times_threshold, -(item.effect or 0), item.column))
+    )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedData(Document):
@@ -50,7 +69,7 @@ class ComparedData(Document):
 
     dataset_name: str
     dataset_digest: str
-    sampled: int
+    rows: int
     """Rows that were looked at."""
 
 
@@ -64,19 +83,33 @@ class DataDrift(Document):
     engine: str
     """What computed it, with its version."""
     notes: tuple[str, ...] = ()
-    """Which columns could not be compared, and why."""
+    """What else is to be known, such as which columns could not be compared, and why."""
+    prediction: tuple[ColumnDrift, ...] = ()
+    """Columns of what the model said."""
+    label: tuple[ColumnDrift, ...] = ()
+    """Columns of the truth."""
+    lost: tuple[str, ...] = ()
+    """Sentences about columns that should be there and are not, or that have become of another kind."""
+
+    @property
+    def all_columns(self) -> tuple[ColumnDrift, ...]:
+        """Predictions and labels, then features."""
+        return (*self.prediction, *self.label, *self.columns)
+
+    @property
+    def compared(self) -> int:
+        """How many features could be compared."""
+        return sum(item.value is not None for item in self.columns)
 
     @property
     def drifted(self) -> tuple[ColumnDrift, ...]:
-        """The columns that have drifted, the furthest first."""
-        return tuple(
-            sorted((item for item in self.columns if item.drifted), key=lambda item: (-(item.value or 0), item.column))
-        )
+        """The features that have drifted, the furthest first."""
+        return tuple(item for item in furthest_first(self.columns) if item.drifted)
 
     @property
     def share(self) -> float:
-        """Share of the compared columns that have drifted; 0 where none could be compared."""
-        return len(self.drifted) / len(self.columns) if self.columns else 0.0
+        """Share of the compared features that have drifted; 0 where none could be compared."""
+        return len(self.drifted) / self.compared if self.compared else 0.0
 
 
 _COMPARABLE: Final = {ColumnKind.NUMBER: "numbers", ColumnKind.VALUE: "texts"}

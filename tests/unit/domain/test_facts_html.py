@@ -8,7 +8,7 @@ from .gates.judged import AS_OF, comparison, evaluation, facts, signature
 
 
 def drift(columns: int = 2, notes: tuple[str, ...] = ()) -> DataDrift:
-    side = ComparedData(dataset_name="<train>", dataset_digest="d", sampled=1234)
+    side = ComparedData(dataset_name="<train>", dataset_digest="d", rows=1234)
     found = tuple(
         ColumnDrift(column=f"c{number}", method="wasserstein", value=number / 10, threshold=0.1, drifted=number > 0)
         for number in range(columns)

@@ -66,7 +66,7 @@ ALL = {kind: list(itertools.islice(some_of(gate, seed=7), 12)) for kind, gate in
 
 
 def drift(share: float) -> DataDrift:
-    side = ComparedData(dataset_name="train", dataset_digest="t", sampled=10)
+    side = ComparedData(dataset_name="train", dataset_digest="t", rows=10)
     values = (("x", share), ("y", 0.0))
     columns = [
         ColumnDrift(column=name, method="wasserstein", value=value, threshold=0.1, drifted=value >= 0.1)

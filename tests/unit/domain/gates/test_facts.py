@@ -179,7 +179,7 @@ def drift(notes: tuple[str, ...] = (), **values: float) -> DataDrift:
         ColumnDrift(column=name, method="wasserstein", value=value, threshold=0.1, drifted=value >= 0.1)
         for name, value in values.items()
     )
-    train, recent = (ComparedData(dataset_name=name, dataset_digest="d", sampled=9) for name in ("train", "recent"))
+    train, recent = (ComparedData(dataset_name=name, dataset_digest="d", rows=9) for name in ("train", "recent"))
     return DataDrift(reference=train, current=recent, columns=columns, engine="by hand", notes=notes)
 
 

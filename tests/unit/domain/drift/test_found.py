@@ -3,8 +3,14 @@
 import pytest
 
 from airflow_mlops.domain.dataset import ColumnKind
-from airflow_mlops.domain.drift import ColumnDrift, ComparedData, DataDrift, DriftSpec, choose_columns, without_values
-from airflow_mlops.exceptions import InvalidInputError
+from airflow_mlops.domain.drift import (
+    ColumnDrift,
+    ComparedData,
+    DataDrift,
+    choose_columns,
+    furthest_first,
+    without_values,
+)
 
 NUMBER, VALUE, TIME = ColumnKind.NUMBER, ColumnKind.VALUE, ColumnKind.TIME
 
@@ -35,9 +41,9 @@ def test_column_without_any_value_on_one_side_cannot_be_compared() -> None:
 
 
 def test_share_is_of_the_columns_that_were_compared() -> None:
-    side = ComparedData(dataset_name="d", dataset_digest="d", sampled=1)
+    side = ComparedData(dataset_name="d", dataset_digest="d", rows=1)
     found = tuple(
-        ColumnDrift(column=name, method="m", value=value, threshold=0.1, drifted=value >= 0.1)
+        ColumnDrift(column=name, method="psi", value=value, threshold=0.1, drifted=value >= 0.1)
         for name, value in (("a", 0.2), ("b", 0.0), ("c", 0.4), ("d", 0.0))
     )
     drift = DataDrift(reference=side, current=side, columns=found, engine="e")
@@ -45,7 +51,14 @@ def test_share_is_of_the_columns_that_were_compared() -> None:
     assert DataDrift(reference=side, current=side, columns=(), engine="e").share == 0
 
 
-@pytest.mark.parametrize("wrong", [{"threshold": 0}, {"sample_rows": 0}])
-def test_impossible_comparison_is_refused_when_it_is_written(wrong: dict[str, int]) -> None:
-    with pytest.raises(InvalidInputError, match=f"DriftSpec.{next(iter(wrong))} is 0"):
-        DriftSpec.from_dict(wrong)
+def test_columns_of_different_methods_are_sorted_by_how_far_they_are_beyond_their_thresholds() -> None:
+    found = [
+        ColumnDrift(column=name, method=method, value=value, threshold=threshold, drifted=value != 0.9)
+        for name, method, value, threshold in (
+            ("twice", "psi", 0.2, 0.1),
+            ("stayed", "ks", 0.9, 0.05),
+            ("surely", "ks", 0.0, 0.05),
+            ("ten times", "ks", 0.005, 0.05),
+        )
+    ]
+    assert [item.column for item in furthest_first(found)] == ["surely", "ten times", "twice", "stayed"]
