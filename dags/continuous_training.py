@@ -1,10 +1,14 @@
 """Train a model on new data, judge it against the one that serves, ask a person, and promote it.
 
+Trigger it with the dates of your choice; or let `model_monitoring` start it, when the model that serves has become
+worse: then it learns from the last months before that, and the approver reads why.
+
 To make this your own pipeline, copy the file and change the constants: everything about the flights is in them.
 """
 
-from airflow.sdk import DAG, Param, conf
+from airflow.sdk import DAG, Param, XComArg, conf
 
+from airflow_mlops.assets import retraining_asset
 from airflow_mlops.domain.gates import (
     ExplanationGate,
     GateMode,
@@ -17,16 +21,19 @@ from airflow_mlops.domain.gates import (
 from airflow_mlops.domain.promotion import PromotionPolicy
 from airflow_mlops.domain.slices import Loss
 from airflow_mlops.domain.training import Backend
+from airflow_mlops.domain.training_request import RollingMonths
 from airflow_mlops.operators.approval import PromotionApprovalOperator
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.evaluation import EvaluateModelOperator
 from airflow_mlops.operators.promotion import PromoteModelOperator, PromotionGateOperator
 from airflow_mlops.operators.registry import RegisterModelOperator
 from airflow_mlops.operators.training import DockerTrainingOperator, ProcessTrainingOperator, TrainModelOperator
+from airflow_mlops.operators.training_request import TrainingRequestOperator
 from airflow_mlops.operators.validation import DataValidationOperator
 
 # What the model is, and what it learns from.
 MODEL_NAME = "flight-delays"
+SOURCE = "/data/flights"
 TARGET = "late"
 FEATURES = (
     "carrier", "origin", "dest", "distance", "hour", "minute", "weekday",
@@ -34,6 +41,7 @@ FEATURES = (
 )  # fmt: skip
 TIME_COLUMN = "scheduled_departure"
 EXPECTATIONS = "expectations/flights.json"
+ROLLING = RollingMonths(training=2, holdout=1)  # up to the end of the window in which monitoring asked for it
 
 # What trains it: an image that fulfils the job contract, or the same program where there is no Docker engine.
 BACKEND = Backend(conf.get("mlops", "job_backend"))
@@ -58,13 +66,13 @@ with DAG(
     dag_id="continuous_training",
     description="New data becomes an approved champion: snapshot, validate, train, register, evaluate, gate, approve.",
     doc_md=__doc__,
-    schedule=None,
+    schedule=retraining_asset(MODEL_NAME),
     catchup=False,
     tags=["mlops"],
     default_args={"retries": 2, "retry_delay": 30},
     params={
         "source": Param(
-            "/data/flights", type="string", title="Source", description="Folder, glob or URI of Parquet or CSV files."
+            SOURCE, type="string", title="Source", description="Folder, glob or URI of Parquet or CSV files."
         ),
         "train_start": Param(
             "2013-01-01", type="string", format="date", title="Train from", description="First day to learn from."
@@ -87,21 +95,29 @@ with DAG(
         ),
     },
 ) as dag:
+    request = TrainingRequestOperator(
+        task_id="request",
+        model_name=MODEL_NAME,
+        train_start="{{ params.train_start }}",
+        train_end="{{ params.train_end }}",
+        holdout_end="{{ params.holdout_end }}",
+        rolling=ROLLING,
+    )
     snapshot_training = DatasetSnapshotOperator(
         task_id="snapshot_training",
         dataset_name="flights",
         source="{{ params.source }}",
         time_column=TIME_COLUMN,
-        start="{{ params.train_start }}",
-        end="{{ params.train_end }}",
+        start=XComArg(request, "train_start"),
+        end=XComArg(request, "train_end"),
     )
     snapshot_holdout = DatasetSnapshotOperator(
         task_id="snapshot_holdout",
         dataset_name="flights-holdout",
         source="{{ params.source }}",
         time_column=TIME_COLUMN,
-        start="{{ params.train_end }}",
-        end="{{ params.holdout_end }}",
+        start=XComArg(request, "train_end"),
+        end=XComArg(request, "holdout_end"),
     )
     validate_training = DataValidationOperator(
         task_id="validate_training", dataset=snapshot_training.output, suite=EXPECTATIONS
@@ -137,7 +153,11 @@ with DAG(
         )
 
     register = RegisterModelOperator(
-        task_id="register", model_name=MODEL_NAME, training=train.output, validation=validate_training.output
+        task_id="register",
+        model_name=MODEL_NAME,
+        training=train.output,
+        validation=validate_training.output,
+        reasons=XComArg(request, "reasons"),
     )
     evaluate = EvaluateModelOperator(
         task_id="evaluate",

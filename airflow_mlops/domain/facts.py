@@ -82,6 +82,8 @@ class TrainingFacts(Document):
     cpu_seconds: float | None = None
     """User and system time of all the job's processes."""
     peak_memory_bytes: int | None = None
+    reasons: tuple[str, ...] = ()
+    """Why monitoring asked for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +115,7 @@ def training_facts(version: ModelVersion, run: RunRecord, manifest: SnapshotMani
         wall_seconds=run.metrics.get("system/job_seconds"),
         cpu_seconds=run.metrics.get("system/cpu_seconds"),
         peak_memory_bytes=None if memory is None else int(memory),
+        reasons=version.trained_because,
     )
 
 

@@ -30,7 +30,9 @@ def facts_section(facts: Facts | None) -> str:
     }
     rows = "".join(f"<dt>{what}</dt><dd>{escape(text or 'not recorded')}</dd>\n" for what, text in told.items())
     notes = "".join(f'<p class="empty">{escape(note)}</p>' for note in facts.notes)
-    return f"<h2>Training</h2>\n<dl>\n{rows}</dl>{notes}{_signatures(facts)}"
+    why = "".join(f"<li>{escape(reason)}</li>\n" for reason in training.reasons)
+    asked = f"<h2>Why it was trained</h2>\n<ul>\n{why}</ul>\n" if why else ""
+    return f"{asked}<h2>Training</h2>\n<dl>\n{rows}</dl>{notes}{_signatures(facts)}"
 
 
 def _amount(value: float | None, unit: str, *, of: int = 1) -> str | None:

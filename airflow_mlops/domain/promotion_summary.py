@@ -43,6 +43,7 @@ def approval_summary(
             f"judged on {evaluation.rows:,} rows of `{evaluation.dataset_name}`."
         ),
         " · ".join(f"[{name}]({url})" for name, url in links.items() if url),
+        _reasons(candidate.trained_because),
         _gates(decision),
         _metrics(evaluation),
         _slices(evaluation.slices),
@@ -52,6 +53,11 @@ def approval_summary(
         _provenance(decision, evaluation, candidate),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _reasons(reasons: Sequence[str]) -> str:
+    """Return why monitoring asked for the candidate; of others the Dag run says who started it."""
+    return "\n".join(["### Why it was trained", "", *(f"- {_plain(reason)}" for reason in reasons)]) if reasons else ""
 
 
 def _gates(decision: PromotionDecision) -> str:
@@ -180,5 +186,14 @@ def _estimate(estimate: Estimate | None, *, signed: bool = False) -> str:
     return f"{estimate.value:{sign}.4f} [{estimate.low:{sign}.4f}, {estimate.high:{sign}.4f}]"
 
 
+def _plain(text: str) -> str:
+    """Return a sentence that somebody else wrote, such as in an asset event: no links, no pictures, no HTML."""
+    return _line(text).replace("[", "\\[").replace("<", "&lt;")
+
+
+def _line(text: str) -> str:
+    return text.replace("\n", " ")
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _line(text).replace("|", "\\|")

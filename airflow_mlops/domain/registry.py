@@ -1,9 +1,10 @@
 """Model versions: how they are named, and which tags say where they came from."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from airflow_mlops.domain.serialization import Document
+from airflow_mlops.domain.serialization import Document, canonical_json
 from airflow_mlops.domain.training import Backend, TrainingResult
 from airflow_mlops.exceptions import RegistryError
 
@@ -25,6 +26,8 @@ TAG_BACKEND = "airflow_mlops.backend"
 TAG_IMAGE = "airflow_mlops.image"
 TAG_IMAGE_DIGEST = "airflow_mlops.image_digest"
 TAG_CODE_VERSION = "airflow_mlops.code_version"
+TAG_TRAINED_BECAUSE = "airflow_mlops.trained_because"
+"""The reasons of a retraining, as a JSON list of sentences."""
 TAG_FAILURE = "airflow_mlops.failure"
 TAG_EVIDENCE = "airflow_mlops.evidence_digest"
 TAG_DECISION = "airflow_mlops.decision_digest"
@@ -80,9 +83,19 @@ class ModelVersion(Document):
         """The image that trained this version, by digest or id; ``None`` for a process."""
         return self.tags.get(TAG_IMAGE_DIGEST)
 
+    @property
+    def trained_because(self) -> tuple[str, ...]:
+        """Why monitoring asked for this version; empty when somebody trained it by hand."""
+        return tuple(json.loads(self.tags.get(TAG_TRAINED_BECAUSE, "[]")))
 
-def provenance_tags(training: TrainingResult, *, suite_digest: str | None = None) -> dict[str, str]:
-    """Return the tags by which a model version knows where it came from."""
+
+def provenance_tags(
+    training: TrainingResult, *, suite_digest: str | None = None, reasons: Sequence[str] = ()
+) -> dict[str, str]:
+    """Return the tags by which a model version knows where it came from.
+
+    :param reasons: why monitoring asked for the training.
+    """
     tags = {
         TAG_MODEL_DIGEST: training.model_digest,
         TAG_DATASET_NAME: training.dataset_name,
@@ -93,5 +106,6 @@ def provenance_tags(training: TrainingResult, *, suite_digest: str | None = None
         TAG_IMAGE: training.image,
         TAG_IMAGE_DIGEST: training.image_digest,
         TAG_CODE_VERSION: training.code_version,
+        TAG_TRAINED_BECAUSE: canonical_json(list(reasons)) if reasons else None,
     }
     return {name: value for name, value in tags.items() if value is not None}

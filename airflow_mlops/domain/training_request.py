@@ -12,6 +12,8 @@ from airflow_mlops.exceptions import InvalidInputError
 
 MOST_REASONS = 20
 """Of several requests together: a person reads them, and a tag holds them."""
+LONGEST_REASON = 500
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ class TrainingRequest(Document):
         """
         newest_first = sorted(events, key=lambda event: event.window.end, reverse=True)
         start, boundary, end = rolling.dates(newest_first[0].window.end)
-        reasons = dict.fromkeys(reason for event in newest_first for reason in event.reasons)
+        reasons = dict.fromkeys(reason[:LONGEST_REASON] for event in newest_first for reason in event.reasons)
         return cls(
             train_start=start.isoformat(),
             train_end=boundary.isoformat(),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import Context
+from airflow.sdk import Asset, AssetAlias, Context
 
 from airflow_mlops.assets import dataset_asset
 from airflow_mlops.domain.audit.events import snapshot_taken
@@ -28,6 +28,9 @@ from airflow_mlops.hooks.storage import artifact_store, open_storage
 from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import MlopsOperator
 
+_ALIAS = AssetAlias("mlops-datasets")
+"""Where Airflow learns only at run time which dataset it is."""
+
 if TYPE_CHECKING:
     from airflow_mlops.engines.fsspec import Storage
 
@@ -39,7 +42,7 @@ class DatasetSnapshotOperator(MlopsOperator):
     snapshot that is there already is not written again. Returns a :class:`~airflow_mlops.domain.dataset.Snapshot` as a
     dict, and puts digest, URI, rows and ``created`` on an event of ``dataset_asset(dataset_name)``.
 
-    :param dataset_name: name of the dataset: letters, digits, ``.``, ``_`` and ``-``.
+    :param dataset_name: name of the dataset: letters, digits, ``.``, ``_`` and ``-`` (templated).
     :param source: a file, a folder or a glob, or a list of them: ``.csv``, ``.csv.gz`` or ``.parquet``; an absolute
         path, or any storage that Airflow knows, such as ``s3://conn_id@bucket/flights/*.parquet`` (templated).
     :param time_column: a date or timestamp column; the times found in it go to the manifest.
@@ -51,23 +54,23 @@ class DatasetSnapshotOperator(MlopsOperator):
     :param column_types: DuckDB types of CSV columns that should not be inferred, such as ``{"zip_code": "VARCHAR"}``.
     """
 
-    template_fields: Sequence[str] = ("source", "start", "end")
+    template_fields: Sequence[str] = ("dataset_name", "source", "start", "end")
     template_fields_renderers: ClassVar[dict[str, str]] = {"source": "json"}
 
     def __init__(
         self,
         *,
-        dataset_name: str,
-        source: str | Sequence[str],
+        dataset_name: Any,
+        source: Any,
         time_column: str | None = None,
-        start: datetime | str | None = None,
-        end: datetime | str | None = None,
+        start: Any = None,
+        end: Any = None,
         delimiter: str = ",",
         null_values: Sequence[str] = (),
         column_types: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
-        asset = dataset_asset(check_dataset_name(dataset_name))
+        asset = _outlet(dataset_name)
         super().__init__(outlets=[*(kwargs.pop("outlets", None) or ()), asset], **kwargs)
         self.asset = asset
         self.dataset_name = dataset_name
@@ -83,6 +86,7 @@ class DatasetSnapshotOperator(MlopsOperator):
         """Measure the sources into a staging folder, publish it, and announce the digest."""
         from airflow_mlops.engines.snapshots import staging
 
+        check_dataset_name(self.dataset_name)
         with staging(artifact_store() / dataset_path(self.dataset_name)) as folder:
             manifest = self.measure(folder)
             snapshot = self.record(folder, manifest)
@@ -143,12 +147,17 @@ class DatasetSnapshotOperator(MlopsOperator):
         It fires also when nothing was written: after a crash between writing and success it is the retry, which finds
         the snapshot, that has to tell of it. Whoever wants new data only looks at ``created`` or compares the digest.
         """
-        context["outlet_events"][self.asset].extra = {
+        extra: dict[str, Any] = {
             "digest": snapshot.digest,
             "uri": snapshot.uri,
             "rows": snapshot.rows,
             "created": snapshot.created,
         }
+        events = context["outlet_events"][self.asset]
+        if isinstance(self.asset, AssetAlias):
+            events.add(dataset_asset(self.dataset_name), extra=extra)
+        else:
+            events.extra = extra
 
     def _find_sources(self) -> list[Storage]:
         addresses = [self.source] if isinstance(self.source, str) else list(self.source)
@@ -157,6 +166,12 @@ class DatasetSnapshotOperator(MlopsOperator):
             raise DatasetError(msg)
         files = {file.uri: file for address in addresses for file in _find(str(address))}
         return list(files.values())
+
+
+def _outlet(dataset_name: Any) -> Asset | AssetAlias:
+    """Return the dataset's asset, or an alias for it where the name is a template or is mapped over."""
+    is_known = isinstance(dataset_name, str) and "{{" not in dataset_name
+    return dataset_asset(check_dataset_name(dataset_name)) if is_known else _ALIAS
 
 
 def _find(address: str) -> list[Storage]:

@@ -34,6 +34,8 @@ class RegisterModelOperator(MlopsOperator):
         (templated).
     :param description: Markdown that the registry shows with the version (templated).
     :param tags: more tags of the version (templated).
+    :param reasons: why the model was trained: the ``reasons`` of a ``TrainingRequestOperator``. They go to the version,
+        to the audit trail and to whoever approves (templated).
     :param require_signature: refuse a model whose ``MLmodel`` does not say what goes in and what comes out, since
         nothing can then check that it fits where it is served.
     :param mlflow_conn_id: the MLflow connection.
@@ -43,7 +45,7 @@ class RegisterModelOperator(MlopsOperator):
     :raises RegistryError: when the model has no signature, the validation is of other data, or the registry refuses it.
     """
 
-    template_fields: Sequence[str] = ("model_name", "training", "validation", "description", "tags")
+    template_fields: Sequence[str] = ("model_name", "training", "validation", "description", "tags", "reasons")
     operator_extra_links = (ModelVersionLink(),)
     ui_color = "#d9ead3"
 
@@ -55,6 +57,7 @@ class RegisterModelOperator(MlopsOperator):
         validation: Any = None,
         description: str = "",
         tags: Mapping[str, str] | None = None,
+        reasons: Any = (),
         require_signature: bool = True,
         mlflow_conn_id: str = MlflowHook.default_conn_name,
         **kwargs: Any,
@@ -65,6 +68,7 @@ class RegisterModelOperator(MlopsOperator):
         self.validation = validation
         self.description = description
         self.tags = tags
+        self.reasons = reasons
         self.require_signature = require_signature
         self.mlflow_conn_id = mlflow_conn_id
 
@@ -104,7 +108,8 @@ class RegisterModelOperator(MlopsOperator):
         )
         self.log.info("%s %s.", version, "was registered" if made else "was registered before, and is used again")
         ModelVersionLink.persist(context, mlflow.version_url(version.model_name, version.version))
-        append_version_event(context, version_registered(version, training, self.description), version, mlflow)
+        told = version_registered(version, training, self.description)
+        append_version_event(context, told, version, mlflow)
         return version
 
     def _version_tags(self, training: TrainingResult, context: Context) -> dict[str, str]:
@@ -113,7 +118,7 @@ class RegisterModelOperator(MlopsOperator):
         suite_digest = validation.get("suite_digest") if validation.get("success") else None  # Warned of is not passed.
         return {
             **(self.tags or {}),
-            **provenance_tags(training, suite_digest=suite_digest),
+            **provenance_tags(training, suite_digest=suite_digest, reasons=tuple(self.reasons or ())),
             TAG_WORK_KEY: str(key),
             TAG_DAG_ID: key.dag_id,
             TAG_DAG_RUN_ID: key.run_id,

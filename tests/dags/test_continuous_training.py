@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from airflow_mlops.assets import retraining_asset
+
 DAGS = Path(__file__).parents[2] / "dags"
 
 
@@ -20,6 +22,7 @@ def dag(airflow_db: None) -> Any:
 def test_tasks_follow_each_other_as_the_loop_is_told(dag: Any) -> None:
     follows = {task.task_id: set(task.downstream_task_ids) for task in dag.tasks}
     assert follows == {
+        "request": {"snapshot_training", "snapshot_holdout", "register"},
         "snapshot_training": {"validate_training", "train"},
         "snapshot_holdout": {"validate_holdout", "evaluate"},
         "validate_training": {"train", "register"},
@@ -31,6 +34,10 @@ def test_tasks_follow_each_other_as_the_loop_is_told(dag: Any) -> None:
         "approve": {"promote"},
         "promote": set(),
     }
+
+
+def test_retraining_that_monitoring_asks_for_starts_it(dag: Any) -> None:
+    assert dag.timetable.asset_condition == retraining_asset("flight-delays")
 
 
 def test_every_param_of_the_trigger_form_is_typed_and_described(dag: Any) -> None:

@@ -102,6 +102,7 @@ def version_registered(version: ModelVersion, training: TrainingResult, descript
             "image": training.image,
             "code_version": training.code_version,
             "description": description,
+            "reasons": list(version.trained_because),
         },
     )
 

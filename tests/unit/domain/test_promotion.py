@@ -24,6 +24,7 @@ from airflow_mlops.domain.registry import (
     TAG_DATASET_DIGEST,
     TAG_DATASET_NAME,
     TAG_MODEL_DIGEST,
+    TAG_TRAINED_BECAUSE,
     ModelVersion,
 )
 from airflow_mlops.domain.serialization import digest_of
@@ -209,6 +210,13 @@ def test_reviewer_reads_the_verdicts_the_numbers_and_where_the_model_came_from()
     assert "| auc ↑ | 0.8000 [0.7900, 0.8100] | 0.7000 [0.6900, 0.7100] | +0.1000 [+0.0900, +0.1100] |" in text
     assert "flights `ffffffffffff`" in text
     assert "[Candidate in MLflow](http://mlflow/2)" in text
+
+
+def test_reviewer_reads_why_monitoring_asked_for_it_and_no_links_of_whoever_wrote_that() -> None:
+    because = {**CANDIDATE.tags, TAG_TRAINED_BECAUSE: '["roc_auc fell.", "[Approve](http://evil)<b>\\n# now"]'}
+    text = approval_summary(DECISION, EVIDENCE.evaluation, replace(CANDIDATE, tags=because), {})
+    assert "### Why it was trained\n\n- roc_auc fell.\n- \\[Approve](http://evil)&lt;b> # now\n\n### Gates" in text
+    assert "Why it was trained" not in approval_summary(DECISION, EVIDENCE.evaluation, CANDIDATE, {})
 
 
 def test_reviewer_sees_which_verdicts_decide_nothing() -> None:

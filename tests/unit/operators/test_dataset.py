@@ -120,6 +120,24 @@ def test_a_bad_name_fails_when_the_dag_is_read() -> None:
         DatasetSnapshotOperator(task_id="snapshot", dataset_name="../x", source="/data")
 
 
+def test_dataset_that_is_named_at_run_time_is_announced_through_an_alias(source: Path) -> None:
+    operator = DatasetSnapshotOperator(task_id="snapshot", dataset_name="{{ name }}", source=str(source))
+    (alias,) = operator.outlets
+    told: list[Any] = []
+    operator.dataset_name = "numbers"
+    running = context()
+    running["outlet_events"] = {alias: SimpleNamespace(add=lambda *event, **_: told.append(event))}
+    operator.execute(running)
+    assert told == [(dataset_asset("numbers"),)]
+
+
+def test_bad_name_that_comes_at_run_time_is_refused(source: Path) -> None:
+    operator = DatasetSnapshotOperator(task_id="snapshot", dataset_name="{{ name }}", source=str(source))
+    operator.dataset_name = "a/b"
+    with pytest.raises(DatasetError, match="a/b"):
+        operator.execute(context())
+
+
 def test_the_outlet_is_set_beside_the_authors_own() -> None:
     operator = DatasetSnapshotOperator(
         task_id="snapshot", dataset_name="numbers", source="/data", outlets=[dataset_asset("other")]
