@@ -28,6 +28,7 @@
         ├── MlflowUnavailableError
         ├── AirflowUnavailableError  Airflow's own API server
         ├── StorageUnavailableError
+        ├── DatabaseUnavailableError
         ├── AuditTrailBusyError      an event could not be recorded in time
         └── PromotionUnderWayError   another task is promoting the same model
 
@@ -137,6 +138,10 @@ class AirflowUnavailableError(TransientError):
 
 class StorageUnavailableError(TransientError):
     """The object storage does not answer."""
+
+
+class DatabaseUnavailableError(TransientError):
+    """The database does not answer."""
 
 
 class AuditTrailBusyError(TransientError):

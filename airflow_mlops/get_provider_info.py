@@ -40,6 +40,8 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Model training",
                 "python-modules": [
                     "airflow_mlops.operators.dataset",
+                    "airflow_mlops.operators.sql",
+                    "airflow_mlops.operators.delta",
                     "airflow_mlops.operators.training_request",
                     "airflow_mlops.operators.training",
                     "airflow_mlops.operators.evaluation",

@@ -81,11 +81,14 @@ class ColumnSummary(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile(Document):
-    """A file that the snapshot was read from."""
+    """A file that the snapshot was read from; or a table, a query or a version of one."""
 
     uri: str
     digest: str
+    """SHA-256 hex digest: of a file's bytes, of a query's text, of the list of files of a Delta table."""
     size_bytes: int
+    query: str = ""
+    """The SQL that found the rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
-"""Take an immutable, content-addressed snapshot of a dataset."""
+"""Take an immutable, content-addressed snapshot of a dataset: of files, of a database, or of a Delta table."""
 
 from __future__ import annotations
 
+import abc
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,41 +33,32 @@ _ALIAS = AssetAlias("mlops-datasets")
 """Where Airflow learns only at run time which dataset it is."""
 
 if TYPE_CHECKING:
+    from airflow_mlops.engines.duckdb import LocalSource
     from airflow_mlops.engines.fsspec import Storage
 
 
-class DatasetSnapshotOperator(MlopsOperator):
-    """Read CSV or Parquet and write it to the artifact store under the digest of its content.
+class SnapshotOperator(MlopsOperator):
+    """Base of the operators that take a snapshot: they differ in :meth:`measure`, which reads their kind of source.
 
-    The same rows and columns give the same digest, whatever the names, the number and the order of the files; a
-    snapshot that is there already is not written again. Returns a :class:`~airflow_mlops.domain.dataset.Snapshot` as a
-    dict, and puts digest, URI, rows and ``created`` on an event of ``dataset_asset(dataset_name)``.
+    The same rows and columns give the same digest, wherever they come from; a snapshot that is there already is not
+    written again. Returns a :class:`~airflow_mlops.domain.dataset.Snapshot` as a dict, and puts digest, URI, rows and
+    ``created`` on an event of ``dataset_asset(dataset_name)``.
 
     :param dataset_name: name of the dataset: letters, digits, ``.``, ``_`` and ``-`` (templated).
-    :param source: a file, a folder or a glob, or a list of them: ``.csv``, ``.csv.gz`` or ``.parquet``; an absolute
-        path, or any storage that Airflow knows, such as ``s3://conn_id@bucket/flights/*.parquet`` (templated).
     :param time_column: a date or timestamp column; the times found in it go to the manifest.
     :param start: keep rows whose time is at or after this ISO 8601 time; none, ``""`` or ``"None"`` is no bound. A time
         without a zone is UTC (templated).
     :param end: keep rows whose time is before this one (templated).
-    :param delimiter: between the fields of CSV.
-    :param null_values: texts that mean NULL in CSV, besides the empty field.
-    :param column_types: DuckDB types of CSV columns that should not be inferred, such as ``{"zip_code": "VARCHAR"}``.
+    :param column_types: DuckDB types that columns shall have, such as ``{"zip_code": "VARCHAR"}``.
     """
-
-    template_fields: Sequence[str] = ("dataset_name", "source", "start", "end")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"source": "json"}
 
     def __init__(
         self,
         *,
         dataset_name: Any,
-        source: Any,
         time_column: str | None = None,
         start: Any = None,
         end: Any = None,
-        delimiter: str = ",",
-        null_values: Sequence[str] = (),
         column_types: Mapping[str, str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -74,12 +66,9 @@ class DatasetSnapshotOperator(MlopsOperator):
         super().__init__(outlets=[*(kwargs.pop("outlets", None) or ()), asset], **kwargs)
         self.asset = asset
         self.dataset_name = dataset_name
-        self.source = source
         self.time_column = time_column
         self.start = start
         self.end = end
-        self.delimiter = delimiter
-        self.null_values = null_values
         self.column_types = column_types
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -94,31 +83,9 @@ class DatasetSnapshotOperator(MlopsOperator):
         self.announce(snapshot, context)
         return snapshot.to_dict()
 
+    @abc.abstractmethod
     def measure(self, folder: Path) -> SnapshotManifest:
-        """Write the sources to ``folder`` as Parquet, and describe them. Override to read other kinds of sources."""
-        from airflow_mlops.engines.duckdb import LocalSource, take_snapshot
-        from airflow_mlops.engines.snapshots import seal_parts
-
-        window = TimeWindow.parse(self.time_column, self.start, self.end)
-        dialect = CsvDialect(
-            delimiter=self.delimiter, null_values=tuple(self.null_values), column_types=self.column_types or {}
-        )
-        with contextlib.ExitStack() as copies:
-            files = [(file, copies.enter_context(file.local())) for file in self._find_sources()]
-            self.log.info("Reading %d files, the first is %s", len(files), files[0][0].uri)
-            sources = [LocalSource(uri=file.uri, path=path) for file, path in files]
-            data = take_snapshot(sources, folder, dialect=dialect, window=window, limits=duckdb_limits())
-            source_files = tuple(_describe(file, path) for file, path in files)
-        return SnapshotManifest(
-            dataset_name=self.dataset_name,
-            digest=data.digest,
-            rows=data.rows,
-            columns=data.columns,
-            parts=seal_parts(folder, data.parts),
-            sources=source_files,
-            window=data.window,
-            created_at=datetime.now(UTC),
-        )
+        """Write the source to ``folder`` as Parquet, and describe it. Override to read other kinds of sources."""
 
     def record(self, folder: Path, manifest: SnapshotManifest) -> Snapshot:
         """Publish ``folder`` as the snapshot of this digest, unless it is there."""
@@ -158,6 +125,87 @@ class DatasetSnapshotOperator(MlopsOperator):
             events.add(dataset_asset(self.dataset_name), extra=extra)
         else:
             events.extra = extra
+
+    def write_parts(
+        self,
+        sources: Sequence[LocalSource],
+        folder: Path,
+        *,
+        described: Callable[[], tuple[SourceFile, ...]],
+        dialect: CsvDialect | None = None,
+        casts: Mapping[str, str] | None = None,
+    ) -> SnapshotManifest:
+        """Write local CSV or Parquet files to ``folder`` as the parts of a snapshot, and return its manifest.
+
+        :param described: tells where the rows are from; called once they are written.
+        :param casts: DuckDB types for columns of Parquet files.
+        """
+        from airflow_mlops.engines.duckdb import take_snapshot
+        from airflow_mlops.engines.snapshots import seal_parts
+
+        window = TimeWindow.parse(self.time_column, self.start, self.end)
+        data = take_snapshot(
+            sources, folder, dialect=dialect or CsvDialect(), window=window, limits=duckdb_limits(), casts=casts
+        )
+        return SnapshotManifest(
+            dataset_name=self.dataset_name,
+            digest=data.digest,
+            rows=data.rows,
+            columns=data.columns,
+            sources=described(),
+            parts=seal_parts(folder, data.parts),
+            window=data.window,
+            created_at=datetime.now(UTC),
+        )
+
+
+class DatasetSnapshotOperator(SnapshotOperator):
+    """Read CSV or Parquet and write it to the artifact store under the digest of its content.
+
+    The same rows and columns give the same digest, whatever the names, the number and the order of the files.
+
+    :param source: a file, a folder or a glob, or a list of them: ``.csv``, ``.csv.gz`` or ``.parquet``; an absolute
+        path, or any storage that Airflow knows, such as ``s3://conn_id@bucket/flights/*.parquet`` (templated).
+    :param delimiter: between the fields of CSV.
+    :param null_values: texts that mean NULL in CSV, besides the empty field.
+    :param column_types: DuckDB types of CSV columns that should not be inferred, such as ``{"zip_code": "VARCHAR"}``.
+
+    The other parameters are those of :class:`SnapshotOperator`.
+    """
+
+    template_fields: Sequence[str] = ("dataset_name", "source", "start", "end")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"source": "json"}
+
+    def __init__(
+        self,
+        *,
+        source: Any,
+        delimiter: str = ",",
+        null_values: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.delimiter = delimiter
+        self.null_values = null_values
+
+    def measure(self, folder: Path) -> SnapshotManifest:
+        """Write the files to ``folder`` as Parquet, and describe them."""
+        from airflow_mlops.engines.duckdb import LocalSource
+
+        dialect = CsvDialect(
+            delimiter=self.delimiter, null_values=tuple(self.null_values), column_types=self.column_types or {}
+        )
+        with contextlib.ExitStack() as copies:
+            files = [(file, copies.enter_context(file.local())) for file in self._find_sources()]
+            self.log.info("Reading %d files, the first is %s", len(files), files[0][0].uri)
+            sources = [LocalSource(uri=file.uri, path=path) for file, path in files]
+            return self.write_parts(
+                sources,
+                folder,
+                described=lambda: tuple(_describe(file, path) for file, path in files),
+                dialect=dialect,
+            )
 
     def _find_sources(self) -> list[Storage]:
         addresses = [self.source] if isinstance(self.source, str) else list(self.source)

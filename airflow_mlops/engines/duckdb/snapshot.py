@@ -1,7 +1,7 @@
 """Sources become Parquet parts, with the digest, the statistics and the times that were found in them."""
 # ruff: noqa: S608 - SQL has no parameters for names, types and table functions; connection.py quotes them
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,16 +57,17 @@ def take_snapshot(
     dialect: CsvDialect,
     window: TimeWindow | None,
     limits: DuckDbLimits,
+    casts: Mapping[str, str] | None = None,
 ) -> MeasuredData:
     """Write the rows of ``sources`` that lie in ``window`` to ``part-*.parquet`` in ``folder``, and measure them.
 
-    Rows and columns keep the order of the sources.
+    Rows and columns keep the order of the sources. ``casts`` gives columns of Parquet sources other DuckDB types.
 
     :raises DatasetError: naming the source that cannot be read or differs from the others, the column that is no
         time, or the window in which nothing lies.
     """
     with connect(limits) as connection, working(limits):
-        tables = read_tables(connection, sources, dialect)
+        tables = read_tables(connection, sources, dialect, casts or {})
         condition = _window_condition(tables[0], window)
         parts = _write_parts(connection, tables, condition, folder)
         if not parts:
@@ -116,7 +117,8 @@ def _write_parts(
     columns = ", ".join(f"{identifier(n)}::{kind} AS {identifier(n)}" for n, kind in tables[0].columns.items())
     for group in _gathered(tables):
         name = f"part-{len(parts):05d}.parquet"
-        selects = [f"SELECT {columns} FROM {table.relation} WHERE {condition}" for table in group]
+        # The condition is on the columns as they will be, whatever their types in the source.
+        selects = [f"SELECT * FROM (SELECT {columns} FROM {table.relation}) WHERE {condition}" for table in group]
         query = (
             f"COPY ({' UNION ALL '.join(selects)}) TO {literal(str(folder / name))} (FORMAT parquet, COMPRESSION zstd)"
         )
@@ -138,7 +140,8 @@ def _copy(connection: "DuckDBPyConnection", query: str, group: Sequence[SourceTa
     except duckdb.Error:
         for table in group:  # The message does not always name the file: read them one by one to find it.
             with reading(table.source.uri, table.source.path):
-                connection.execute(f"SELECT max(hash(COLUMNS(*))) FROM {table.relation}").fetchall()
+                casts = ", ".join(f"{identifier(name)}::{kind}" for name, kind in table.columns.items())
+                connection.execute(f"SELECT max(hash({casts})) FROM {table.relation}").fetchall()
         raise
     return int(row[0]) if row else 0
 

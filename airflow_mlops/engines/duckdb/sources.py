@@ -3,9 +3,10 @@
 
 import csv
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from airflow_mlops.domain.dataset import CsvDialect, SourceFormat, source_format
@@ -34,6 +35,8 @@ class LocalSource:
 
     uri: str
     path: Path
+    has_inferred_types: bool = False
+    """Whether the types of a Parquet file were told from its values, as those of CSV are, so that BIGINT may widen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,11 @@ class SourceTable:
     """Name to DuckDB type."""
     dialect: CsvDialect | None
     """Set for CSV."""
+
+    @property
+    def has_inferred_types(self) -> bool:
+        """Whether its types were told from its values."""
+        return self.dialect is not None or self.source.has_inferred_types
 
     @property
     def relation(self) -> str:
@@ -64,22 +72,28 @@ def csv_relation(source: LocalSource, dialect: CsvDialect, columns: Mapping[str,
 
 
 def read_tables(
-    connection: "DuckDBPyConnection", sources: Sequence[LocalSource], dialect: CsvDialect
+    connection: "DuckDBPyConnection",
+    sources: Sequence[LocalSource],
+    dialect: CsvDialect,
+    casts: Mapping[str, str] = MappingProxyType({}),
 ) -> list[SourceTable]:
-    """Return the sources with their schema, which is one and the same.
+    """Return the sources with their schema, which is one and the same. ``casts`` has types that they shall get.
 
     :raises DatasetError: when a file cannot be read, or columns or types differ between files.
     """
-    _check_column_types(connection, dialect)
+    _check_column_types(connection, {**dialect.column_types, **casts})
     tables = [_read_table(connection, source, dialect) for source in sources]
     _check_names(tables)
-    return _unify_types(connection, tables)
+    if unknown := [name for name in casts if name not in tables[0].columns]:
+        msg = f"column_types names {unknown[0]!r}, but {sources[0].uri} has the columns {_listed(tables[0].columns)}."
+        raise DatasetError(msg)
+    return _unify_types(connection, tables, given=casts)
 
 
-def _check_column_types(connection: "DuckDBPyConnection", dialect: CsvDialect) -> None:
+def _check_column_types(connection: "DuckDBPyConnection", column_types: Mapping[str, str]) -> None:
     import duckdb
 
-    for name, kind in dialect.column_types.items():
+    for name, kind in column_types.items():
         try:
             connection.type(kind)
         except duckdb.Error as error:
@@ -212,14 +226,18 @@ def _check_names(tables: Sequence[SourceTable]) -> None:
             raise DatasetError(msg)
 
 
-def _unify_types(connection: "DuckDBPyConnection", tables: Sequence[SourceTable]) -> list[SourceTable]:
+def _unify_types(
+    connection: "DuckDBPyConnection", tables: Sequence[SourceTable], given: Mapping[str, str]
+) -> list[SourceTable]:
     """Give every file the same types, as if all were one file.
 
-    A column without any value joins any type, and in CSV, whose types are inferred, BIGINT widens to DOUBLE. Anything
-    else is an error: a number that is a text elsewhere is not for us to convert.
+    A column without any value joins any type, and where types are inferred, as in CSV, BIGINT widens to DOUBLE.
+    Anything else is an error: a number that is a text elsewhere is not for us to convert.
     """
-    unified: dict[str, str] = {}
+    unified: dict[str, str] = dict(given)
     for column in tables[0].columns:
+        if column in given:
+            continue
         votes: dict[str, SourceTable] = {}
         for table in tables:
             votes.setdefault(table.columns[column], table)
@@ -250,16 +268,17 @@ def _common_type(column: str, votes: Mapping[str, SourceTable]) -> str:
         return "VARCHAR"
     if len(kinds) == 1:
         return kinds[0]
-    if set(kinds) == {"BIGINT", "DOUBLE"} and all(table.dialect for table in votes.values()):
+    if set(kinds) == {"BIGINT", "DOUBLE"} and all(table.has_inferred_types for table in votes.values()):
         return "DOUBLE"
     first, second = votes[kinds[0]], votes[kinds[1]]
     remedy = "Write both with one type"
-    if first.dialect or second.dialect:
+    if first.has_inferred_types or second.has_inferred_types:
         remedy += f', or set column_types={{{column!r}: "VARCHAR"}}'
     msg = f"The column {column!r} is {kinds[0]} in {first.source.uri}, but {kinds[1]} in {second.source.uri}. {remedy}."
     raise DatasetError(msg)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(columns: Iterable[str]) -> str:
+    names = list(columns)
     shown = ", ".join(repr(name) for name in names[:20])
     return f"{shown} and {len(names) - 20} more" if len(names) > 20 else shown  # noqa: PLR2004 - fits a log line

@@ -1,0 +1,129 @@
+"""SQLAlchemy: what a query finds, in batches of bounded size, out of one read-only transaction.
+
+A PostgreSQL database tells the type of every column, so that the same query has the same types each day. Others, as
+far as they do not, have the types of the values that come. Nothing is converted in secret: NUMERIC without a precision
+becomes DOUBLE, JSON and UUID become text, and what a snapshot cannot hold is an error that says so.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_mlops.domain.sql import SqlColumn, SqlRows, SqlSource
+from airflow_mlops.exceptions import DatabaseUnavailableError, DatasetError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+BATCH_ROWS = 10_000
+"""Rows that are in memory at once; as many again wait at the driver."""
+
+_MAX_DIGITS = 38
+# The OIDs of pg_type.dat, which never change, to names of Arrow types.
+_POSTGRESQL_TYPES: Mapping[int, str] = {
+    16: "bool", 17: "binary", 18: "string", 19: "string", 20: "int64", 21: "int16", 23: "int32", 25: "string",
+    26: "int64", 114: "json", 700: "float", 701: "double", 1042: "string", 1043: "string", 1082: "date32",
+    1083: "time64[us]", 1114: "timestamp[us]", 1184: "timestamp[us, tz=UTC]", 2950: "string", 3802: "json",
+}  # fmt: skip
+_POSTGRESQL_NUMERIC = 1700
+
+
+def select_statement(engine: "Engine", source: SqlSource) -> str:
+    """Return the SQL that reads a source. The names of a table are quoted where they must be."""
+    if source.query:
+        return source.query
+    preparer = engine.dialect.identifier_preparer
+    return "SELECT * FROM " + ".".join(preparer.quote(part) for part in source.table.split("."))  # noqa: S608 - quoted
+
+
+@contextlib.contextmanager
+def stream(engine: "Engine", source: SqlSource, *, batch_rows: int = BATCH_ROWS) -> Iterator[SqlRows]:
+    """Run the source's query in a read-only transaction that sees one state of the database, and give its rows.
+
+    :raises DatasetError: when the database refuses the query, or two columns have one name.
+    :raises DatabaseUnavailableError: when the database does not answer.
+    """
+    with _errors(source), reading(engine) as connection:
+        options = {"stream_results": True, "max_row_buffer": batch_rows, "no_parameters": True}
+        result = connection.execution_options(**options).exec_driver_sql(select_statement(engine, source))
+        with result:
+            if not result.returns_rows:
+                msg = f"{source} has no rows: it must be a SELECT."
+                raise DatasetError(msg)
+            assert result.cursor is not None  # noqa: S101 - a result that returns rows has one
+            columns = _columns(engine.dialect.name, result.cursor.description, source)
+            yield SqlRows(columns=columns, batches=result.partitions(batch_rows))
+
+
+@contextlib.contextmanager
+def reading(engine: "Engine") -> Iterator["Connection"]:
+    """Give a connection inside a transaction that reads one state of the database, and cannot write where it can tell.
+
+    A single statement sees one state anyway; REPEATABLE READ makes it so for all that run here.
+    """
+    options: dict[str, Any] = {}
+    if engine.dialect.name == "postgresql":
+        options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    with engine.connect().execution_options(**options) as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+            connection.exec_driver_sql("BEGIN")  # The driver begins a transaction only for what writes.
+        try:
+            yield connection
+        finally:
+            with contextlib.suppress(Exception):  # A lost connection cannot be tidied, and its own error tells more.
+                connection.rollback()
+                if engine.dialect.name == "sqlite":
+                    connection.exec_driver_sql("PRAGMA query_only = OFF")
+
+
+def _columns(dialect: str, description: Sequence[Any], source: SqlSource) -> tuple[SqlColumn, ...]:
+    names = [str(item[0]) for item in description]
+    if doubled := [name for name in names if names.count(name) > 1]:
+        msg = f"{source} has the column {doubled[0]!r} twice. Name each once, by AS."
+        raise DatasetError(msg)
+    return tuple(SqlColumn(name=str(item[0]), type=_type(dialect, item)) for item in description)
+
+
+def _type(dialect: str, item: Any) -> str:
+    code, precision, scale = item[1], item[4], item[5]
+    if dialect == "postgresql" and code != _POSTGRESQL_NUMERIC:
+        return _POSTGRESQL_TYPES.get(code, "")
+    if dialect == "postgresql":
+        fits = precision is not None and 0 < precision <= _MAX_DIGITS and scale is not None and 0 <= scale <= precision
+        return f"decimal128({precision}, {scale})" if fits else "double"
+    return ""
+
+
+@contextlib.contextmanager
+def _errors(source: SqlSource) -> Iterator[None]:
+    """Tell a query that is wrong from a database that is away. Neither message carries the connection's password."""
+    import sqlalchemy.exc as errors
+
+    try:
+        yield
+    except (errors.OperationalError, errors.InterfaceError) as error:
+        reason = _reason(error)
+        if _is_refusal(error):
+            msg = f"{source} cannot be read: {reason}"
+            raise DatasetError(msg) from error
+        msg = f"The database of the connection {source.conn_id!r} does not answer as it should: {reason}"
+        raise DatabaseUnavailableError(msg) from error
+    except errors.DBAPIError as error:
+        if error.connection_invalidated:
+            msg = f"The database of the connection {source.conn_id!r} went away: {_reason(error)}"
+            raise DatabaseUnavailableError(msg) from error
+        msg = f"{source} cannot be read: {_reason(error)}"
+        raise DatasetError(msg) from error
+
+
+def _is_refusal(error: Any) -> bool:
+    """Whether SQLite, for which everything is an operational error, refuses the query and not the file."""
+    text = str(error.orig)
+    return type(error.orig).__module__ == "sqlite3" and not any(
+        word in text for word in ("locked", "unable to open", "disk I/O", "busy")
+    )
+
+
+def _reason(error: Any) -> str:
+    return " ".join(str(error.orig).split())[:500]
