@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMN_KEYS = ("column", "column_A", "column_B", "column_list")
-_BOUNDS = ("min_value", "max_value")
+BOUNDS = ("min_value", "max_value")
+"""Arguments that are compared with values, and are times where those are."""
 _SCHEMA_PREFIXES = ("expect_table_column", "expect_column_to_exist")
 """Expectations on the names of columns, for which no row is loaded."""
 _TEXT_LENGTH = 1000
 _PROBLEM_LENGTH = 300
 _LIST_LENGTH = 1000
-_INDEX = "airflow_mlops_index"
+INDEX_KEY = "airflow_mlops_index"
+"""Under ``meta``: the position of an expectation in its suite, by which its result is found."""
 
 
 def run_suite(suite: Suite, parts: Sequence[Path]) -> tuple[ExpectationOutcome, ...]:
@@ -39,13 +41,13 @@ def run_suite(suite: Suite, parts: Sequence[Path]) -> tuple[ExpectationOutcome, 
     """
     import pyarrow.parquet as pq
 
-    with _quiet():
-        expectations = [_build(number, item) for number, item in enumerate(suite.expectations, start=1)]
+    with quietly():
+        expectations = [build_expectation(number, item) for number, item in enumerate(suite.expectations, start=1)]
         schema = pq.read_schema(parts[0])
         outcomes = {
-            index: _lacking(item, missing, schema.names)
+            index: lacking_columns(item, missing, schema.names)
             for index, item in enumerate(suite.expectations)
-            if (missing := _missing_columns(item, schema.names))
+            if (missing := missing_columns(item, schema.names))
         }
         on_schema = [i for i, item in enumerate(suite.expectations) if item.type.startswith(_SCHEMA_PREFIXES)]
         on_rows = [i for i in range(len(expectations)) if i not in outcomes and i not in on_schema]
@@ -58,7 +60,7 @@ def run_suite(suite: Suite, parts: Sequence[Path]) -> tuple[ExpectationOutcome, 
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep the library's remarks on itself out of the task's log: deprecations, and what it registers on import."""
     logger = logging.getLogger("great_expectations")
     level = logger.level
@@ -71,7 +73,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _build(number: int, item: Expectation) -> Any:
+def build_expectation(number: int, item: Expectation) -> Any:
     """Return the library's configuration of an expectation, once it is known that it can be built."""
     from great_expectations.compatibility.pydantic import ValidationError
     from great_expectations.exceptions.exceptions import GreatExpectationsError
@@ -87,7 +89,10 @@ def _build(number: int, item: Expectation) -> Any:
         raise SuiteError(msg)
     try:
         configuration = ExpectationConfiguration(
-            type=item.type, kwargs=dict(item.kwargs), severity=FailureSeverity(item.severity), meta={_INDEX: number - 1}
+            type=item.type,
+            kwargs=dict(item.kwargs),
+            severity=FailureSeverity(item.severity),
+            meta={INDEX_KEY: number - 1},
         )
         configuration.to_domain_obj()
     except ValidationError as error:
@@ -102,7 +107,8 @@ def _build(number: int, item: Expectation) -> Any:
     return configuration
 
 
-def _missing_columns(item: Expectation, names: Sequence[str]) -> list[str]:
+def missing_columns(item: Expectation, names: Sequence[str]) -> list[str]:
+    """Return the columns that an expectation on rows names and the data lacks."""
     if item.type.startswith(_SCHEMA_PREFIXES):
         return []
     named = (item.kwargs.get(key) for key in _COLUMN_KEYS)
@@ -110,7 +116,8 @@ def _missing_columns(item: Expectation, names: Sequence[str]) -> list[str]:
     return [str(name) for name in wanted if name not in names]
 
 
-def _lacking(item: Expectation, missing: Sequence[str], names: Sequence[str]) -> ExpectationOutcome:
+def lacking_columns(item: Expectation, missing: Sequence[str], names: Sequence[str]) -> ExpectationOutcome:
+    """Return the outcome of an expectation on columns that the data lacks: bad data, which fails it."""
     has = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")  # noqa: PLR2004 - fits a line
     return ExpectationOutcome(
         type=item.type,
@@ -177,8 +184,8 @@ def _validate(
     outcomes: dict[int, ExpectationOutcome] = {}
     for item in result.results:
         assert item.expectation_config is not None  # noqa: S101 - `validate` always says which expectation it was
-        index = item.expectation_config.meta[_INDEX]
-        outcomes[index] = _outcome(suite.expectations[index], item)
+        index = item.expectation_config.meta[INDEX_KEY]
+        outcomes[index] = outcome_of(suite.expectations[index], item)
     return outcomes
 
 
@@ -192,7 +199,7 @@ def _with_times(configuration: Any, frame: "pd.DataFrame") -> Any:
     changed = {
         key: pd.Timestamp(value).to_pydatetime() if isinstance(value, (str, dt.date)) else value
         for key, value in configuration.kwargs.items()
-        if key in _BOUNDS
+        if key in BOUNDS
     }
     zone = frame[column].dt.tz
     for key, value in changed.items():
@@ -206,7 +213,8 @@ def _with_times(configuration: Any, frame: "pd.DataFrame") -> Any:
     )
 
 
-def _outcome(item: Expectation, found: Any) -> ExpectationOutcome:
+def outcome_of(item: Expectation, found: Any) -> ExpectationOutcome:
+    """Return a result of the library as an outcome."""
     result: Mapping[str, Any] = found.result or {}
     problem = _exception(found.exception_info or {})
     observed = result.get("observed_value")
