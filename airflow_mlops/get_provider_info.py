@@ -45,6 +45,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_mlops.operators.training_request",
                     "airflow_mlops.operators.training",
                     "airflow_mlops.operators.evaluation",
+                    "airflow_mlops.operators.retraining",
                 ],
             },
         ],

@@ -2,7 +2,7 @@
 
 import calendar
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -27,6 +27,12 @@ class RetrainingEvent(Document):
     """The latest window that speaks for it."""
     reasons: tuple[str, ...]
     """Sentences, the most important one first."""
+    decision: str = ""
+    """The decision that it tells of, by which an event is told from another; empty when a person asks."""
+    attempt: int = 1
+    """Greater than 1 when trainings for this version led to no new champion before."""
+    reports: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of the window's reports, by kind of check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

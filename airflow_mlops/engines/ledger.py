@@ -90,6 +90,13 @@ class Ledger:
                 return found
         return None
 
+    def newest(self, chain: Chain, most: int = 1000) -> list[AuditEntry]:
+        """Return the newest entries of a chain that can be read, oldest first. Nothing is proved."""
+        found: list[AuditEntry] = []
+        for files in self._backwards(chain, self._numbers(chain)[-most:]):
+            found = [*_entries(files), *found]
+        return found
+
     def read(self, chain: Chain, seen: Iterable[Head] = ()) -> ChainRecord:
         """Read and prove a whole chain. ``seen`` are heads that somebody remembers of it."""
         folder = self.root / chain.path

@@ -1,0 +1,117 @@
+"""The records of a watched model: one folder below ``monitoring/`` of the artifact store.
+
+``windows/<window>/<kind>.json`` holds all that a check found, ``outcomes/<window>.json`` what has to be read of many
+windows at once, ``decisions/<window>.json`` what was decided. A decision is written once and never changed.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_mlops.domain.monitoring import CheckKind, Window, WindowCheck, check_path, monitoring_path
+from airflow_mlops.domain.retraining import MOST_WINDOWS, RetrainDecision, WindowOutcome
+from airflow_mlops.engines.fsspec import Storage
+
+_DECISION = re.compile(r"(?P<window>.+?Z--.+?Z)(\.(?P<revision>\d+))?\.json")
+_OUTCOME_FIGURES = 200
+"""Figures of a check that an outcome keeps: of a drift check, those of the columns that drifted most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoringRecords:
+    """The records of one model.
+
+    :param store: the artifact store.
+    """
+
+    store: Storage
+    model_name: str
+
+    @property
+    def folder(self) -> Storage:
+        """Where all of them lie."""
+        return self.store / monitoring_path(self.model_name)
+
+    # Checks and outcomes ----------------------------------------------------------------------------------------------
+
+    def record(self, check: WindowCheck) -> None:
+        """Write a check down. The same check of the same window replaces what was written before."""
+        (self.store / check_path(check)).write_json(check.to_dict())
+
+    def checks(self, window: Window) -> dict[CheckKind, WindowCheck]:
+        """Return all that was found in a window."""
+        folder = self.folder / f"windows/{window.key}"
+        names = [name for name in folder.names() if name.endswith(".json") and not name.startswith(".")]
+        found = (WindowCheck.from_dict(json.loads(data)) for data in folder.read_many(names).values())
+        return {check.kind: check for check in found}
+
+    def close(self, window: Window, checks: Iterable[WindowCheck], now: datetime) -> WindowOutcome:
+        """Write down what all checks of a window found, those given and those recorded, and return it.
+
+        A window that is closed again, with late labels, keeps the time at which it was first known.
+        """
+        found = {check.kind: check for check in checks} | self.checks(window)
+        place = self.folder / f"outcomes/{window.key}.json"
+        closed_at = WindowOutcome.from_dict(place.read_json()).closed_at if place.exists() else now
+        outcome = WindowOutcome(
+            model_name=self.model_name,
+            window=window,
+            checks=tuple(found[kind].bounded(figures=_OUTCOME_FIGURES) for kind in CheckKind if kind in found),
+            closed_at=closed_at,
+        )
+        place.write_json(outcome.to_dict())
+        return outcome
+
+    def outcome_keys(self) -> list[str]:
+        """Return the keys of all windows that are known, oldest first."""
+        names = (self.folder / "outcomes").names()
+        return [name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")]
+
+    def outcomes(self, keys: Sequence[str]) -> list[WindowOutcome]:
+        """Return the outcomes of windows by their keys."""
+        contents = (self.folder / "outcomes").read_many([f"{key}.json" for key in keys])
+        return [WindowOutcome.from_dict(json.loads(data)) for data in contents.values()]
+
+    def outcomes_until(self, window: Window, keys: Sequence[str]) -> list[WindowOutcome]:
+        """Return what a decision about a window looks back on: some windows up to it, oldest first."""
+        return self.outcomes([key for key in keys if key <= window.key][-MOST_WINDOWS:])
+
+    def newest_outcomes(self, most: int = MOST_WINDOWS) -> list[WindowOutcome]:
+        """Return the outcomes of the newest windows, oldest first, whatever the number of windows."""
+        return self.outcomes(self.outcome_keys()[-most:])
+
+    # Decisions --------------------------------------------------------------------------------------------------------
+
+    def decision_names(self) -> list[str]:
+        """Return the file names of all decisions, in the order in which they count."""
+        found = {
+            name: (match["window"], int(match["revision"] or 0))
+            for name in (self.folder / "decisions").names()
+            if not name.startswith(".") and (match := _DECISION.fullmatch(name))
+        }
+        return sorted(found, key=lambda name: found[name])
+
+    def newest_decisions(self, most: int = 1) -> list[RetrainDecision]:
+        """Return the newest decisions, oldest first."""
+        contents = (self.folder / "decisions").read_many(self.decision_names()[-most:])
+        return [RetrainDecision.from_dict(json.loads(data)) for data in contents.values()]
+
+    def create(self, decision: RetrainDecision) -> bool:
+        """Write a decision down, unless there is one, and return whether it was written.
+
+        Of several workers that decide at once one wins, also when the store's answer was lost on the way.
+        """
+        place = self.folder / f"decisions/{decision.key}.json"
+        if place.create_json(decision.to_dict()):
+            return True
+        # After a lost answer it may be this worker's own. Those of others name another task or time.
+        return RetrainDecision.from_dict(place.read_json()) == decision
+
+    def claim(self, name: str, by: str) -> bool:
+        """Take on a piece of work that only one task may do, and return whether it is this task's."""
+        place = self.folder / f"claims/{name}.json"
+        if place.create_json({"by": by}):
+            return True
+        return bool(place.read_json().get("by") == by)

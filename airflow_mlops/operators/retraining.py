@@ -1,0 +1,234 @@
+"""Decide whether a watched model is to be trained again, and tell others of it once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import AssetAlias, Context
+from airflow.sdk.timezone import utcnow
+
+from airflow_mlops.assets import retraining_asset
+from airflow_mlops.domain.audit.entry import Chain
+from airflow_mlops.domain.audit.history import serving_history
+from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, Window, WindowCheck
+from airflow_mlops.domain.retraining import RetrainDecision, RetrainPolicy, RetrainVerdict
+from airflow_mlops.domain.retraining_events import retraining_decided
+from airflow_mlops.domain.retraining_rules import decide, evidence_of, next_to_decide
+from airflow_mlops.domain.validation import ValidationReport
+from airflow_mlops.exceptions import InvalidInputError
+from airflow_mlops.hooks.audit import audit_trail
+from airflow_mlops.hooks.monitoring import monitoring_records
+from airflow_mlops.operators.audit import append_event
+from airflow_mlops.operators.base import MlopsOperator, work_key_of
+
+if TYPE_CHECKING:
+    from airflow_mlops.engines.monitoring import MonitoringRecords
+
+RETRAININGS = AssetAlias("mlops-retrainings")
+"""Through it comes the event of a model's retraining: only when there is one, and for models of any name."""
+
+_RECENT = 20
+"""Decisions that a task looks back on, for one that was made and not told."""
+_OWN_TIME = timedelta(hours=1)
+"""How long telling is left to the task that decided. After that, another one does it."""
+_FORGOTTEN = timedelta(days=7)
+"""What is older is not told: Airflow may have forgotten that it was."""
+
+
+class RetrainDecisionOperator(MlopsOperator):
+    """Close a window: put together what was found in it, decide whether to train again, and tell others once.
+
+    The decision is a function of the outcomes of the windows and of the decisions before, which lie in the artifact
+    store. So a retry, a restart, a backfill or two workers at once come to the same decision, and tell it once: by an
+    event of ``retraining_asset(model_name)``, which carries the reasons, and by an entry of the audit trail.
+
+    Give it the trigger rule ``all_done``, so that it also runs when a check was skipped or has failed.
+
+    :param model_name: the model that is watched (templated).
+    :param checks: what the check operators of this window returned; missing ones are left out (templated).
+    :param validation: what ``DataValidationOperator`` returned of this window's data (templated). With
+        ``on_failure="warn"`` it also returns it when the data is bad.
+    :param window_start: start of the window, in ISO 8601; needed where no check may be there to tell it (templated).
+    :param window_end: first moment after the window (templated).
+    :param policy: :class:`~airflow_mlops.domain.retraining.RetrainPolicy`, or the same as a mapping (templated).
+
+    Returns the :class:`~airflow_mlops.domain.retraining.RetrainDecision` as a dict.
+
+    :raises InvalidInputError: when a check is of another model or window.
+    :raises StorageUnavailableError: when the artifact store does not answer; a retry decides.
+    """
+
+    template_fields: Sequence[str] = ("model_name", "checks", "validation", "window_start", "window_end", "policy")
+    ui_color = "#d0e0e3"
+
+    def __init__(
+        self,
+        *,
+        model_name: str,
+        checks: Any = (),
+        validation: Any = None,
+        window_start: str | None = None,
+        window_end: str | None = None,
+        policy: RetrainPolicy | Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model_name = model_name
+        self.checks = checks
+        self.validation = validation
+        self.window_start = window_start
+        self.window_end = window_end
+        self.policy = policy
+        # As an inlet, to see which retrainings were told.
+        self.inlets = [*self.inlets, RETRAININGS]
+        self.outlets = [*self.outlets, RETRAININGS]
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Close the window, decide what can be decided, and tell what was decided and not told."""
+        records = monitoring_records(self.model_name)
+        window = self.measure(records)
+        decision = self.record(records, window, context)
+        self.tell(records, context)
+        self.log.info("%s", decision.summary)
+        return decision.to_dict()
+
+    def measure(self, records: MonitoringRecords) -> Window:
+        """Write down what all checks of the window found, and return the window."""
+        checks = list(self._read_checks())
+        window = self._window(checks)
+        if self.validation is not None:
+            quality = quality_check(ValidationReport.from_dict(self.validation), self.model_name, window)
+            records.record(quality)
+            checks.append(quality)
+        records.close(window, checks, utcnow())
+        return window
+
+    def record(self, records: MonitoringRecords, window: Window, context: Context) -> RetrainDecision:
+        """Decide the windows whose turn it is, in the order of time, and return the newest decision.
+
+        A window that comes late, or a verdict that comes late, makes the newest window be decided again.
+        """
+        policy = self._policy()
+        superseded = _superseded(self.model_name)
+        by = str(work_key_of(context))
+        while True:
+            keys = records.outcome_keys()
+            newest = next(iter(records.newest_decisions()), None)
+            following = [key for key in keys if newest is None or key > newest.window.key]
+            due = next_to_decide(policy, records.outcomes(following[:1]), newest, now=utcnow())
+            if due is not None:
+                decided = decide(policy, records.outcomes_until(due.window, keys), newest, superseded=superseded)
+            elif newest is None:
+                return _waiting(self.model_name, window)
+            else:
+                outcomes = records.outcomes_until(newest.window, keys)
+                if evidence_of(outcomes) == newest.evidence:
+                    return newest if window.key <= newest.window.key else _waiting(self.model_name, window)
+                decided = decide(policy, outcomes, newest, superseded=superseded)
+                decided = replace(decided, revision=newest.revision + 1)
+            decided = replace(decided, decided_at=utcnow(), decided_by=by)
+            if records.create(decided):
+                self.log.info("%s: %s", decided.window, decided.summary)
+
+    def tell(self, records: MonitoringRecords, context: Context) -> None:
+        """Tell of the retrainings that were decided and not yet told.
+
+        Airflow keeps the event only when this task succeeds. So what was told is read from Airflow's own events; a
+        retry, or a later run when this one has failed for good, tells what is missing there.
+        """
+        now, own = utcnow(), str(work_key_of(context))
+        asset = retraining_asset(self.model_name)
+        untold = [
+            decision
+            for decision in records.newest_decisions(_RECENT)
+            if decision.is_retraining and decision.decided_at is not None and now - decision.decided_at < _FORGOTTEN
+        ]
+        if not untold:
+            return
+        told = _told(context, self.model_name, min(item.decided_at for item in untold if item.decided_at))
+        for decision in untold:
+            if decision.key not in told and self._may_tell(records, decision, own, now):
+                append_event(context, retraining_decided(decision))
+                context["outlet_events"][RETRAININGS].add(asset, extra=decision.event().to_dict())
+                self.log.warning("%s", decision.summary)
+
+    def _may_tell(self, records: MonitoringRecords, decision: RetrainDecision, own: str, now: datetime) -> bool:
+        """Whether this task is the one to tell: it has decided, or the one that has failed to for some time."""
+        if decision.decided_by == own or decision.decided_at is None:
+            return True
+        hours = int((now - decision.decided_at) / _OWN_TIME)
+        return hours > 0 and records.claim(f"{decision.key}.tell.{hours}", own)
+
+    def _policy(self) -> RetrainPolicy:
+        if isinstance(self.policy, RetrainPolicy):
+            return self.policy
+        return RetrainPolicy.from_dict(self.policy or {})
+
+    def _read_checks(self) -> Iterator[WindowCheck]:
+        given = [self.checks] if isinstance(self.checks, Mapping) else list(self.checks or ())
+        for item in given:
+            if item is None:
+                continue
+            check = WindowCheck.from_dict(item)
+            if check.model_name != self.model_name:
+                msg = f"A check is of {check.model_name}, but this task decides about {self.model_name}."
+                raise InvalidInputError(msg)
+            yield check
+
+    def _window(self, checks: Sequence[WindowCheck]) -> Window:
+        windows = {check.window for check in checks}
+        if self.window_start and self.window_end:
+            windows.add(Window.parse(self.window_start, self.window_end))
+        if len(windows) == 1:
+            return windows.pop()
+        found = "; ".join(sorted(map(str, windows))) or "none"
+        msg = (
+            f"The checks and the parameters window_start and window_end must be of one window, but they name {found}. "
+            f"Give both parameters where all checks may be skipped."
+        )
+        raise InvalidInputError(msg)
+
+
+def quality_check(report: ValidationReport, model_name: str, window: Window) -> WindowCheck:
+    """Return what a validation says of a window."""
+    return WindowCheck(
+        kind=CheckKind.QUALITY,
+        window=window,
+        verdict=CheckVerdict.PASSED if report.success else CheckVerdict.VIOLATED,
+        model_name=model_name,
+        model_version="",
+        rows=report.rows,
+        reasons=() if report.success else (report.summary(),),
+        figures={"failed_expectations": float(report.failure_count)},
+        report_uri=report.report_uri,
+    )
+
+
+def _waiting(model_name: str, window: Window) -> RetrainDecision:
+    return RetrainDecision(
+        model_name=model_name,
+        window=window,
+        revision=0,
+        verdict=RetrainVerdict.WAITING,
+        model_version="",
+        summary=(
+            f"Nothing is decided about the window from {window}: an earlier one is missing. The run that brings it "
+            f"decides, or the next one after the policy's patience_hours."
+        ),
+    )
+
+
+def _superseded(model_name: str) -> set[str]:
+    """Return the versions that served once and do so no more, as far as the audit trail knows."""
+    serving = serving_history(audit_trail().newest(Chain.of_model(model_name)))
+    return {item.version for item in serving[:-1]} - {item.version for item in serving[-1:]}
+
+
+def _told(context: Context, model_name: str, since: datetime) -> set[str]:
+    """Return the decisions that events of Airflow tell of."""
+    uri = retraining_asset(model_name).uri
+    events = context["inlet_events"][RETRAININGS].after((since - _OWN_TIME).isoformat())
+    return {str((event.extra or {}).get("decision")) for event in events if event.asset.uri == uri}
