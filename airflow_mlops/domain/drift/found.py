@@ -24,7 +24,10 @@ class ColumnDrift(Document):
     """Whether the value is beyond its threshold, and where the spec asks for it, also after the correction for many
     columns and with the least effect."""
     note: str = ""
-    """Why nothing could be compared, in a sentence."""
+    """Why nothing could be compared, or what the value lacks, in a sentence."""
+    error: float | None = None
+    """How far the value may be from that of all rows, since a profile counts numbers in bins: 0 where it is exact,
+    ``None`` where it is not known."""
     adjusted: float | None = None
     """The p-value after the correction for many columns, if one was asked for."""
     effect: float | None = None
