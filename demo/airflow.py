@@ -87,6 +87,15 @@ class AirflowClient:
         """Return why Dag files could not be read."""
         return [error["stack_trace"] for error in self._get("/api/v2/importErrors")["import_errors"]]
 
+    def unpause(self, dag_id: str) -> None:
+        """Let the scheduler start the runs of a Dag."""
+        self._send("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
+
+    def run_ids(self, dag_id: str) -> dict[str, str | None]:
+        """Return the runs of a Dag and their logical dates, in the order in which they were due."""
+        runs = self._get(f"/api/v2/dags/{dag_id}/dagRuns", limit=100, order_by="run_after")["dag_runs"]
+        return {run["dag_run_id"]: run["logical_date"] for run in runs}
+
     def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
         """Start a Dag run with these Params."""
         self._send(
@@ -142,10 +151,10 @@ class AirflowClient:
             raise
         return True
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str) -> Any:
+    def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
         """Return what a task returned, or ``None``."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
-        answer = self._http.get(path)
+        answer = self._http.get(path, params={"map_index": map_index})
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         answer.raise_for_status()

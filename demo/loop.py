@@ -1,8 +1,9 @@
-"""One round of continuous training, from the trigger to the promoted model, as a person watches it."""
+"""One run of continuous training, from its start to the promoted model, as a person watches it."""
 
 import textwrap
 import time
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from airflow_mlops.domain.promotion import PromotionDecision
 from demo.airflow import TASK_FAILURES, Approval, Task
@@ -38,11 +39,19 @@ def play(stack: Stack, round_: Round, reviewer: Reviewer, timetable: Timetable, 
 
     :raises DemoError: when a task fails; its errors have been shown.
     """
-    before = champion_of(stack)
-    watch = Watch(run_id=run_id)
     dates = {"train_start": round_.train_start, "train_end": round_.train_end, "holdout_end": round_.holdout_end}
-    print(f"\n{round_.title}\n  {stack.airflow.url}/dags/{DAG_ID}/runs/{run_id}")
-    stack.trigger(DAG_ID, run_id, {"source": str(stack.data), **dates})
+    print(f"\n{round_.title}")
+    stack.trigger(DAG_ID, run_id, dates)
+    return follow(stack, reviewer, timetable, Watch(run_id=run_id))
+
+
+def follow(stack: Stack, reviewer: Reviewer, timetable: Timetable, watch: Watch) -> Watch:
+    """Follow a run to its end, whoever has started it, and say what came of it.
+
+    :raises DemoError: when a task fails; its errors have been shown.
+    """
+    before, run_id = champion_of(stack), watch.run_id
+    print(f"  {stack.airflow.url}/dags/{DAG_ID}/runs/{quote(run_id)}")
     seen: dict[str, tuple[str, int]] = {}
     while not watch.has_ended:
         pause(stack, POLL_SECONDS)

@@ -26,6 +26,8 @@ from demo.mlflow import mlflow_answers, start_mlflow
 from demo.processes import Child, Processes, empty_folder
 
 PROJECT = Path(__file__).resolve().parents[1]
+DATA, PRODUCTION = "/data/flights", "/data/production"
+"""Where the Dags look for flights, and for what a service that answers in production leaves: constants in them."""
 LOOPBACK = "127.0.0.1"
 TRAINER_IMAGE = "airflow-mlops/trainer:latest"
 USER = "reviewer"
@@ -41,6 +43,7 @@ COMPONENTS = (
 HEALTHY = dict.fromkeys(("metadatabase", "scheduler", "triggerer", "dag_processor"), "healthy")
 MIGRATION_SECONDS = 180.0
 READY_SECONDS = 900.0
+ERRAND_SECONDS = 300.0
 
 Backend = Literal["docker", "process"]
 Say = Callable[[str], None]
@@ -50,9 +53,9 @@ class Stack:
     """Airflow, MLflow, the months of flights and, for the Docker backend, the trainer image.
 
     :param folder: everything that the stack writes goes below it. ``run/`` is made anew each time: databases,
-        artifacts, logs and the password. ``data/`` stays, since preparing it again would give the same files.
+        artifacts, logs, the Dags and the password. ``data/`` stays, since preparing it again would give the same files.
     :param backend: where jobs run; ``None`` takes Docker when an engine answers.
-    :param dags: the folder that Airflow reads.
+    :param dags: the folder whose Dags Airflow reads, in a copy with this stack's folders for their constants.
     :param dag_ids: the Dags that must have been read before the stack counts as ready.
     :param reviewers: further users and their roles, with the same password.
     :param settings: further settings of Airflow, by section.
@@ -75,6 +78,8 @@ class Stack:
         self.folder = folder.resolve()
         self.backend: Backend = backend or ("docker" if has_docker_engine() else "process")
         self.data = self.folder / "data"
+        self.production = self.folder / "run" / "production"
+        """The prediction logs and the labels of the models that serve, by the model's name."""
         self.password = secrets.token_urlsafe(12)
         self.seconds: dict[str, float] = {}
         """When each part was ready, in seconds from the start: they start side by side."""
@@ -85,6 +90,7 @@ class Stack:
         self._settings = settings or {}
         self._say = say
         self._work_keys: list[WorkKey] = []
+        self._environ: Mapping[str, str] = {}
         self._processes = Processes(self._run)
         self.mlflow_uri = f"http://{LOOPBACK}:{self._claim_port('MLflow', mlflow_port)}"
         airflow = f"http://{LOOPBACK}:{self._claim_port('Airflow', airflow_port)}"
@@ -121,13 +127,28 @@ class Stack:
         """Start a Dag run as the engineer; its jobs end with the stack."""
         self._engineer.log_in()
         self._engineer.trigger(dag_id, run_id, conf)
+        self.adopt(dag_id, run_id)
+
+    def adopt(self, dag_id: str, run_id: str) -> None:
+        """Let the jobs of a Dag run end with the stack, when something else has started it."""
         tasks = self.airflow.run(dag_id, run_id).tasks
         self._work_keys += [WorkKey(dag_id=dag_id, run_id=run_id, task_id=task.task_id) for task in tasks]
+
+    def run_errand(self, name: str, *arguments: str) -> str:
+        """Run a module of the demo as a process of its own, ``python -m``, and return its last line.
+
+        :raises ChildError: when it fails.
+        """
+        command = [sys.executable, "-m", *arguments]
+        child = self._processes.start(name, command, env=self._environ, cwd=PROJECT, is_errand=True)
+        self._processes.wait_for({name: partial(_has_succeeded, child)}, timeout_seconds=ERRAND_SECONDS)
+        return child.last_lines(1).strip()
 
     def _start(self) -> None:
         started = time.monotonic()
         empty_folder(self._run)
-        environment = self._environment()
+        self._install_dags()
+        environment = self._environ = self._environment()
         start_mlflow(self._processes, self._run / "mlflow", httpx.URL(self.mlflow_uri).port or 0)
         errands = self._start_errands(environment)
         migration = self._start_airflow("db", "migrate", environment=environment, is_errand=True)
@@ -143,6 +164,15 @@ class Stack:
             timeout_seconds=READY_SECONDS,
             on_ready=lambda what: self._note(what, time.monotonic() - started),
         )
+
+    def _install_dags(self) -> None:
+        """Copy the Dags, as a person does who follows their first lines: with own values for the constants."""
+        dags = self._run / "dags"
+        shutil.copytree(self._dags, dags)
+        (self._run / "docker").symlink_to(PROJECT / "docker")
+        for file in dags.glob("*.py"):
+            source = file.read_text().replace(f'"{DATA}', f'"{self.data}').replace(f'"{PRODUCTION}', f'"{self.production}')
+            file.write_text(source)
 
     def _start_errands(self, environment: Mapping[str, str]) -> list[Child]:
         """Start what only the first Dag run needs, beside the servers."""
@@ -203,7 +233,7 @@ class Stack:
             },
             "api_auth": {"jwt_secret": secrets.token_urlsafe(32)},
             "core": {
-                "dags_folder": self._dags,
+                "dags_folder": self._run / "dags",
                 "dags_are_paused_at_creation": False,
                 "execution_api_server_url": f"{self.airflow.url}/execution/",
                 "executor": "LocalExecutor",
