@@ -6,6 +6,7 @@
     ├── PermanentError               a retry would give the same answer: the task fails at once
     │   ├── InvalidInputError        a file, value or setting that its author has to change
     │   │   ├── DatasetError         sources that cannot become a snapshot
+    │   │   │   └── NoRowsError      there is nothing in them, or not in the window
     │   │   ├── SuiteError           an expectation suite that cannot be used
     │   │   ├── EvaluationError      predictions or labels that cannot be judged
     │   │   │   └── TooManyGroupsError   a column with too many values to group rows by
@@ -50,6 +51,10 @@ class InvalidInputError(PermanentError, ValueError):
 
 class DatasetError(InvalidInputError):
     """Sources that cannot become a snapshot, or a snapshot that cannot be read."""
+
+
+class NoRowsError(DatasetError):
+    """There are no files, or no rows in the window that was asked for."""
 
 
 class SuiteError(InvalidInputError):

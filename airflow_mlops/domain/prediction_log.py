@@ -9,10 +9,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 from urllib.parse import quote
 
+from airflow_mlops.domain.monitoring import Window
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import DatasetError, InvalidInputError
 
@@ -43,6 +44,7 @@ Value = float | int | str | bool | datetime
 """A value of a feature or of a prediction."""
 
 _LARGEST_INTEGER = 2**63
+_DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 
 
 class ValueType(enum.StrEnum):
@@ -215,6 +217,21 @@ def log_folder(model_version: str, moment: datetime) -> str:
     The names carry no data of their own (no ``date=``), so that a snapshot of any part of the log reads like any other.
     """
     return f"v{quote(model_version, safe='')}/{moment.astimezone(UTC):%Y-%m-%d}"
+
+
+def may_hold(path: str, window: Window) -> bool:
+    """Whether a file of a log may hold answers of a window, by the day that one of its folders is called after.
+
+    :param path: relative to the log's root. What lies in no such folder may hold any.
+    """
+    days = [folder for folder in path.split("/")[:-1] if _DAY.fullmatch(folder)]
+    if not days:
+        return True
+    try:
+        begin = datetime.fromisoformat(days[-1]).replace(tzinfo=UTC)
+    except ValueError:  # no day of the calendar, such as 2013-02-30
+        return True
+    return begin < window.end and window.start < begin + timedelta(days=1)
 
 
 def _check_columns(expected: Iterable[str], columns: Iterable[str], of: str, what: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from airflow_mlops.domain.dataset import MANIFEST, PartFile, SnapshotManifest, is_hidden, source_format
 from airflow_mlops.engines.fsspec import Storage, file_digest
-from airflow_mlops.exceptions import DatasetError, InvalidInputError
+from airflow_mlops.exceptions import DatasetError, InvalidInputError, NoRowsError
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -55,7 +55,7 @@ def find_sources(place: Storage, pattern: str = "") -> list[Storage]:
     if not pattern and not place.is_folder():
         if not place.exists():
             msg = f"Nothing is at {address}. Check the path, and the connection that it names."
-            raise DatasetError(msg)
+            raise NoRowsError(msg)
         _check_formats([place])
         return [place]
     found = place.glob(pattern) if pattern else place.files()
@@ -63,7 +63,7 @@ def find_sources(place: Storage, pattern: str = "") -> list[Storage]:
     if not files:
         ignored = f", but for {len(found)} hidden files" if found else ""
         msg = f"No file {'matches' if pattern else 'lies in'} {address}{ignored}. Expected .csv, .csv.gz or .parquet."
-        raise DatasetError(msg)
+        raise NoRowsError(msg)
     _check_formats(files.values())
     _check_no_table(address, found)
     return list(files.values())

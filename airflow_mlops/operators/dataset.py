@@ -197,7 +197,7 @@ class DatasetSnapshotOperator(SnapshotOperator):
             delimiter=self.delimiter, null_values=tuple(self.null_values), column_types=self.column_types or {}
         )
         with contextlib.ExitStack() as copies:
-            files = [(file, copies.enter_context(file.local())) for file in self._find_sources()]
+            files = [(file, copies.enter_context(file.local())) for file in self.find_files()]
             self.log.info("Reading %d files, the first is %s", len(files), files[0][0].uri)
             sources = [LocalSource(uri=file.uri, path=path) for file, path in files]
             return self.write_parts(
@@ -207,7 +207,8 @@ class DatasetSnapshotOperator(SnapshotOperator):
                 dialect=dialect,
             )
 
-    def _find_sources(self) -> list[Storage]:
+    def find_files(self) -> list[Storage]:
+        """Return the files to read. Override to leave some out."""
         addresses = [self.source] if isinstance(self.source, str) else list(self.source)
         if not addresses or not all(addresses):
             msg = f"source is {self.source!r}, but must name at least one file, folder or glob, and no empty one."

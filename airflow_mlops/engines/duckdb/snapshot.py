@@ -19,7 +19,7 @@ from airflow_mlops.engines.duckdb.connection import (
 )
 from airflow_mlops.engines.duckdb.fingerprint import table_digest
 from airflow_mlops.engines.duckdb.sources import LocalSource, SourceTable, read_tables
-from airflow_mlops.exceptions import DatasetError
+from airflow_mlops.exceptions import DatasetError, NoRowsError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -73,7 +73,7 @@ def take_snapshot(
         if not parts:
             where = f" in the window {window}" if window else ""
             msg = f"No row is left{where} of {len(tables)} files, the first of them {tables[0].source.uri}."
-            raise DatasetError(msg)
+            raise NoRowsError(msg)
         rows = sum(parts.values())
         relation = (
             f"read_parquet([{', '.join(path_literal(folder / part) for part in parts)}], hive_partitioning = false)"
