@@ -171,7 +171,9 @@ class Stack:
         shutil.copytree(self._dags, dags)
         (self._run / "docker").symlink_to(PROJECT / "docker")
         for file in dags.glob("*.py"):
-            source = file.read_text().replace(f'"{DATA}', f'"{self.data}').replace(f'"{PRODUCTION}', f'"{self.production}')
+            source = (
+                file.read_text().replace(f'"{DATA}', f'"{self.data}').replace(f'"{PRODUCTION}', f'"{self.production}')
+            )
             file.write_text(source)
 
     def _start_errands(self, environment: Mapping[str, str]) -> list[Child]:

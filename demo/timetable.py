@@ -43,16 +43,16 @@ class Timetable:
     def __init__(self, began: float) -> None:
         self._began = began
         self._lines = ["", "WHERE THE TIME WENT (seconds)"]
-        self._add("from the command to the start of the servers", self._since_began())
+        self.add("from the command to the start of the servers", self._since_began())
 
     def add_start(self, seconds: Mapping[str, float]) -> None:
         """Add the start of the stack.
 
         :param seconds: when each part was ready; they start side by side.
         """
-        self._add("servers, data and image, side by side", max(seconds.values()))
+        self.add("servers, data and image, side by side", max(seconds.values()))
         for what, took in seconds.items():
-            self._add(f"    {what}", took)
+            self.add(f"    {what}", took)
 
     def until_approval(self, watch: Watch) -> str:
         """Note that a run waits for a person, and return how long it took to get there."""
@@ -64,17 +64,18 @@ class Timetable:
 
     def add_round(self, watch: Watch) -> None:
         """Add a finished run."""
-        self._add(f"{watch.run_id} without the review", watch.elapsed() - watch.seconds_of_review)
+        self.add(f"{watch.run_id} without the review", watch.elapsed() - watch.seconds_of_review)
         if watch.seconds_to_approval is not None:
-            self._add("    from the trigger to the approval", watch.seconds_to_approval)
+            self.add("    from the trigger to the approval", watch.seconds_to_approval)
         for task in watch.tasks:
             if task.state == "success" and task.seconds is not None:
-                self._add(f"        {task.task_id}", task.seconds)
+                self.add(f"        {task.task_id}", task.seconds)
 
     def __str__(self) -> str:
         return "\n".join(self._lines)
 
-    def _add(self, what: str, seconds: float) -> None:
+    def add(self, what: str, seconds: float) -> None:
+        """Add a line."""
         self._lines.append(f"  {what:<56} {seconds:7.1f}")
 
     def _since_began(self) -> float:

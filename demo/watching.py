@@ -28,7 +28,7 @@ def watch_production(
     """
     print(f"\nACT TWO: production. {stack.airflow.url}/dags/{DAG_ID} watches what the champion answers.")
     stack.airflow.unpause(DAG_ID)
-    trainings = []
+    trainings: list[Watch] = []
     for month in months:
         began = time.monotonic()
         _serve(stack, month)
