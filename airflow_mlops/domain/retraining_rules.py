@@ -12,6 +12,7 @@ from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, WindowCheck
 from airflow_mlops.domain.retraining import (
     KIND_NAMES,
     MOST_RETRAININGS,
+    MOST_WINDOWS,
     RETRAINING_KINDS,
     WEEK,
     AlertKind,
@@ -138,25 +139,40 @@ def evidence_of(outcomes: Sequence[WindowOutcome]) -> str:
     )
 
 
-def next_to_decide(
-    policy: RetrainPolicy, known: Sequence[WindowOutcome], decided: RetrainDecision | None, *, now: datetime
-) -> WindowOutcome | None:
-    """Return the window that is decided next, or ``None`` when none is left or an earlier one is waited for.
+def next_decision(
+    policy: RetrainPolicy,
+    known: Sequence[WindowOutcome],
+    newest: RetrainDecision | None,
+    *,
+    now: datetime,
+    superseded: Collection[str] = (),
+) -> RetrainDecision | None:
+    """Return the decision that is to be written down next; ``None`` when there is none, or a window is waited for.
 
-    Windows are decided in the order of time, each once. One that comes after a later one was decided is not: it
-    counts in what is decided from then on.
+    Windows are decided in the order of time. What comes late, a window or a verdict, makes the newest window be decided
+    again, and counts from then on.
 
-    :param known: all windows that are known, oldest first.
-    :param decided: the newest decision.
+    :param known: windows up to the first that is not decided, oldest first.
+    :param newest: the newest decision.
     """
-    following = [outcome for outcome in known if decided is None or outcome.window.key > decided.window.key]
-    if not following:
+    following = next((outcome for outcome in known if newest is None or outcome.window.key > newest.window.key), None)
+    if following is not None and _is_due(policy, following, newest, now):
+        until = [outcome for outcome in known if outcome.window.key <= following.window.key]
+        return decide(policy, until[-MOST_WINDOWS:], newest, superseded=superseded)
+    if newest is None:
         return None
-    first = following[0]
-    begins_at = decided.window.end if decided else policy.watched_since
-    follows = begins_at is not None and first.window.start <= begins_at
-    waited = now - first.closed_at >= timedelta(hours=policy.patience_hours)
-    return first if follows or waited else None
+    until = [outcome for outcome in known if outcome.window.key <= newest.window.key][-MOST_WINDOWS:]
+    if evidence_of(until) == newest.evidence:
+        return None
+    return replace(decide(policy, until, newest, superseded=superseded), revision=newest.revision + 1)
+
+
+def _is_due(policy: RetrainPolicy, outcome: WindowOutcome, newest: RetrainDecision | None, now: datetime) -> bool:
+    """Whether a window is decided now: none before it is missing, or that one was waited for long enough."""
+    begins_at = newest.window.end if newest else policy.watched_since
+    if begins_at is not None and outcome.window.start <= begins_at:
+        return True
+    return now - outcome.closed_at >= timedelta(hours=policy.patience_hours)
 
 
 def _reason(situation: _Situation, kind: CheckKind) -> _Reason | None:

@@ -4,6 +4,7 @@
 windows at once, ``decisions/<window>.json`` what was decided. A decision is written once and never changed.
 """
 
+import bisect
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -74,9 +75,14 @@ class MonitoringRecords:
         contents = (self.folder / "outcomes").read_many([f"{key}.json" for key in keys])
         return [WindowOutcome.from_dict(json.loads(data)) for data in contents.values()]
 
-    def outcomes_until(self, window: Window, keys: Sequence[str]) -> list[WindowOutcome]:
-        """Return what a decision about a window looks back on: some windows up to it, oldest first."""
-        return self.outcomes([key for key in keys if key <= window.key][-MOST_WINDOWS:])
+    def outcomes_after(self, window: Window | None) -> list[WindowOutcome]:
+        """Return the first outcome after a window, and as many before it as a decision looks back on, oldest first.
+
+        Without a window, the first outcome of all.
+        """
+        keys = self.outcome_keys()
+        until = bisect.bisect_right(keys, window.key) if window else 0
+        return self.outcomes(keys[max(0, until - MOST_WINDOWS) : until + 1])
 
     def newest_outcomes(self, most: int = MOST_WINDOWS) -> list[WindowOutcome]:
         """Return the outcomes of the newest windows, oldest first, whatever the number of windows."""

@@ -16,7 +16,7 @@ from airflow_mlops.domain.audit.history import serving_history
 from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, Window, WindowCheck
 from airflow_mlops.domain.retraining import RetrainDecision, RetrainPolicy, RetrainVerdict
 from airflow_mlops.domain.retraining_events import retraining_decided
-from airflow_mlops.domain.retraining_rules import decide, evidence_of, next_to_decide
+from airflow_mlops.domain.retraining_rules import next_decision
 from airflow_mlops.domain.validation import ValidationReport
 from airflow_mlops.exceptions import InvalidInputError
 from airflow_mlops.hooks.audit import audit_trail
@@ -115,20 +115,11 @@ class RetrainDecisionOperator(MlopsOperator):
         superseded = _superseded(self.model_name)
         by = str(work_key_of(context))
         while True:
-            keys = records.outcome_keys()
             newest = next(iter(records.newest_decisions()), None)
-            following = [key for key in keys if newest is None or key > newest.window.key]
-            due = next_to_decide(policy, records.outcomes(following[:1]), newest, now=utcnow())
-            if due is not None:
-                decided = decide(policy, records.outcomes_until(due.window, keys), newest, superseded=superseded)
-            elif newest is None:
-                return _waiting(self.model_name, window)
-            else:
-                outcomes = records.outcomes_until(newest.window, keys)
-                if evidence_of(outcomes) == newest.evidence:
-                    return newest if window.key <= newest.window.key else _waiting(self.model_name, window)
-                decided = decide(policy, outcomes, newest, superseded=superseded)
-                decided = replace(decided, revision=newest.revision + 1)
+            known = records.outcomes_after(newest.window if newest else None)
+            decided = next_decision(policy, known, newest, now=utcnow(), superseded=superseded)
+            if decided is None:
+                return newest if newest and window.key <= newest.window.key else _waiting(self.model_name, window)
             decided = replace(decided, decided_at=utcnow(), decided_by=by)
             if records.create(decided):
                 self.log.info("%s: %s", decided.window, decided.summary)
