@@ -53,7 +53,7 @@ def outcome(number: int, version: str = "1", rows: int = 100, **verdicts: str) -
 
 
 def days(letters: str, *, kind: str = "drift", version: str = "1", first: int = 0) -> list[WindowOutcome]:
-    return [outcome(first + number, version, **{kind: letter}) for number, letter in enumerate(letters)]
+    return [outcome(first + number, version, 100, **{kind: letter}) for number, letter in enumerate(letters)]
 
 
 class Watch:
