@@ -46,6 +46,8 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_mlops.operators.training_request",
                     "airflow_mlops.operators.training",
                     "airflow_mlops.operators.evaluation",
+                    "airflow_mlops.operators.profile",
+                    "airflow_mlops.operators.drift",
                     "airflow_mlops.operators.retraining",
                 ],
             },

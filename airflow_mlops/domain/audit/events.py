@@ -11,6 +11,7 @@ from typing import Any
 from airflow_mlops.domain.approval import Approval
 from airflow_mlops.domain.audit.entry import AuditEntry, Chain, EventKind, Happening
 from airflow_mlops.domain.dataset import Snapshot, SnapshotManifest
+from airflow_mlops.domain.drift.report import DriftReport
 from airflow_mlops.domain.evaluation import Estimate, Evaluation, EvidenceReference
 from airflow_mlops.domain.promotion import Promotion, PromotionDecision
 from airflow_mlops.domain.registry import CHAMPION, ModelVersion
@@ -19,6 +20,8 @@ from airflow_mlops.domain.validation import ValidationReport
 
 _SHORT = 12
 """Characters of a digest that people compare."""
+_SHOWN = 10
+"""Columns and reasons that the trail keeps of a window; the drift report has them all."""
 _WORST = 5
 """Slices that the trail keeps; the evaluation has them all."""
 
@@ -221,6 +224,31 @@ def version_deployed(promotion: Promotion, approvals: Sequence[Approval]) -> Hap
         version=promotion.version,
         who=_people(approvals),
         facts={"alias": CHAMPION, "previous_version": promotion.previous_version},
+    )
+
+
+def drift_found(report: DriftReport, report_uri: str) -> Happening:
+    """Tell of a window that is not as the reference was. Of others nothing is told: their records are enough."""
+    drift = report.drift
+    return Happening(
+        chain=Chain.of_model(report.model_name),
+        event_kind=EventKind.DRIFT,
+        summary=f"Version {report.model_version} met other data from {report.window}: {' '.join(report.reasons[:1])}",
+        version=report.model_version,
+        digests={"window": drift.current.dataset_digest, "reference": drift.reference.dataset_digest},
+        facts={
+            "window_start": report.window.start.isoformat(),
+            "window_end": report.window.end.isoformat(),
+            "dataset_name": drift.current.dataset_name,
+            "reference_name": drift.reference.dataset_name,
+            "rows": drift.current.rows,
+            "drift_share": drift.share,
+            "drifted": [item.column for item in drift.all_drifted][:_SHOWN],
+            "reasons": list(report.reasons[:_SHOWN]),
+            "spec": report.spec.content_digest(),
+            "engine": drift.engine,
+            "report_uri": report_uri,
+        },
     )
 
 

@@ -110,6 +110,11 @@ class DataDrift(Document):
         return tuple(item for item in furthest_first(self.columns) if item.drifted)
 
     @property
+    def all_drifted(self) -> tuple[ColumnDrift, ...]:
+        """Predictions and labels that have drifted, then features, the furthest first."""
+        return (*(item for item in (*self.prediction, *self.label) if item.drifted), *self.drifted)
+
+    @property
     def share(self) -> float:
         """Share of the compared features that have drifted; 0 where none could be compared."""
         return len(self.drifted) / self.compared if self.compared else 0.0

@@ -55,10 +55,12 @@ class DriftSpec(Document):
     """Columns to leave out, such as ids."""
     stable: tuple[str, ...] = ()
     """Columns that must not drift at all, whatever the share of others."""
-    prediction: tuple[str, ...] = ()
-    """Columns of what the model said. They are judged apart from the features, and must not drift."""
-    label: tuple[str, ...] = ()
-    """Columns of the truth. They are judged apart from the features, and must not drift."""
+    prediction: tuple[str, ...] | None = None
+    """Columns of what the model said. They are judged apart from the features, and must not drift. ``None`` are
+    ``prediction`` and ``probability`` of a prediction log, if the window has them."""
+    label: tuple[str, ...] | None = None
+    """Columns of the truth. They are judged apart from the features, and must not drift. ``None`` is ``label``, if the
+    window has it."""
 
     numbers: DriftMethod | None = None
     """Method for numbers; ``None`` chooses by the number of rows and of distinct values, as Evidently does."""
@@ -138,8 +140,3 @@ class DriftSpec(Document):
         if own is not None:
             return own
         return self.significance if method.is_p_value else self.threshold
-
-    @property
-    def must_stay(self) -> tuple[str, ...]:
-        """The columns that must not drift at all."""
-        return tuple(dict.fromkeys((*self.stable, *self.prediction, *self.label)))
