@@ -108,6 +108,8 @@ class ValidationReport(Document):
     failure_count: int
     outcomes: tuple[ExpectationOutcome, ...]
     """Every outcome in ``validation.json``; in XCom only failed ones, shortened, as far as they fit."""
+    dataset_uri: str | None = None
+    """Where the data lies: a snapshot's folder, or ``sql://connection/table``."""
     report_uri: str | None = None
     """Where the HTML report lies, with ``validation.json`` next to it."""
 

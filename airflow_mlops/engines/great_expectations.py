@@ -159,9 +159,8 @@ def _load(parts: Sequence[Path], columns: Sequence[str]) -> "pd.DataFrame":
     return frame
 
 
-def _validate(
-    suite: Suite, configurations: Sequence[Any], indices: Sequence[int], frame: "pd.DataFrame"
-) -> dict[int, ExpectationOutcome]:
+def library_context() -> Any:
+    """Return a context of the library that lives in memory, writes nothing and shows no progress."""
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
         DataContextConfig,
@@ -173,7 +172,15 @@ def _validate(
         store_backend_defaults=InMemoryStoreBackendDefaults(),  # Without its default, a site of HTML on disk.
         progress_bars=ProgressBarsConfig(globally=False),
     )
-    context = gx.get_context(mode="ephemeral", project_config=configuration)
+    return gx.get_context(mode="ephemeral", project_config=configuration)
+
+
+def _validate(
+    suite: Suite, configurations: Sequence[Any], indices: Sequence[int], frame: "pd.DataFrame"
+) -> dict[int, ExpectationOutcome]:
+    import great_expectations as gx
+
+    context = library_context()
     definition = context.data_sources.add_pandas("snapshot").add_dataframe_asset("rows")
     batch = definition.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
     chosen = [_with_times(configurations[index], frame).to_domain_obj() for index in indices]

@@ -7,6 +7,7 @@ becomes DOUBLE, JSON and UUID become text, and what a snapshot cannot hold is an
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops.domain.sql import SqlColumn, SqlRows, SqlSource
@@ -19,6 +20,10 @@ BATCH_ROWS = 10_000
 """Rows that are in memory at once; as many again wait at the driver."""
 
 _MAX_DIGITS = 38
+_VERBATIM = {"no_parameters": True}
+"""An author's SQL may have percent signs, which drivers take for parameters."""
+_SAMPLE_ROWS = 100
+"""Rows that are fetched ahead where samples are all that is wanted."""
 # The OIDs of pg_type.dat, which never change, to names of Arrow types.
 _POSTGRESQL_TYPES: Mapping[int, str] = {
     16: "bool", 17: "binary", 18: "string", 19: "string", 20: "int64", 21: "int16", 23: "int32", 25: "string",
@@ -44,8 +49,8 @@ def stream(engine: "Engine", source: SqlSource, *, batch_rows: int = BATCH_ROWS)
     :raises DatabaseUnavailableError: when the database does not answer.
     """
     with _errors(source), reading(engine) as connection:
-        options = {"stream_results": True, "max_row_buffer": batch_rows, "no_parameters": True}
-        result = connection.execution_options(**options).exec_driver_sql(select_statement(engine, source))
+        options = {"stream_results": True, "max_row_buffer": batch_rows, **_VERBATIM}
+        result = connection.exec_driver_sql(select_statement(engine, source), execution_options=options)
         with result:
             if not result.returns_rows:
                 msg = f"{source} has no rows: it must be a SELECT."
@@ -53,6 +58,73 @@ def stream(engine: "Engine", source: SqlSource, *, batch_rows: int = BATCH_ROWS)
             assert result.cursor is not None  # noqa: S101 - a result that returns rows has one
             columns = _columns(engine.dialect.name, result.cursor.description, source)
             yield SqlRows(columns=columns, batches=result.partitions(batch_rows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSource:
+    """A source inside an open transaction, for what is asked of it there."""
+
+    engine: "Engine"
+    """Reads results through a cursor of the server, so that a result that nobody fetches costs nothing."""
+    connection: "Connection"
+    statement: str
+    columns: tuple[SqlColumn, ...]
+
+    def ask(self, select: str) -> tuple[Any, ...]:
+        """Return the one row that ``select`` finds, in which ``{source}`` stands for the source's rows."""
+        statement = select.replace("{source}", f"({self.statement}\n) AS airflow_mlops_source")
+        row = self.connection.exec_driver_sql(statement, execution_options=_VERBATIM).one()
+        return tuple(row)
+
+    def require_alive(self) -> None:
+        """Ask whether the database is still there.
+
+        :raises DatabaseUnavailableError: through :func:`open_source`, when it is not.
+        """
+        self.connection.rollback()  # A query that failed may have left the transaction unusable.
+        self.connection.exec_driver_sql("SELECT 1")
+
+    def quoted(self, column: str) -> str:
+        """Return a column's name as this database writes it."""
+        quoted: str = self.engine.dialect.identifier_preparer.quote_identifier(column)
+        return quoted
+
+
+@contextlib.contextmanager
+def open_source(engine: "Engine", source: SqlSource) -> Iterator[OpenSource]:
+    """Open a source in a read-only transaction that sees one state of the database, without reading its rows.
+
+    :raises DatasetError: when the database refuses the query, or two columns have one name.
+    :raises DatabaseUnavailableError: when the database does not answer.
+    """
+    lazy = engine.execution_options(stream_results=True, max_row_buffer=_SAMPLE_ROWS)
+    with _errors(source), reading(lazy) as connection, _closing_cursors(engine):
+        statement = select_statement(engine, source)
+        head = f"SELECT * FROM ({statement}\n) AS airflow_mlops_source WHERE 1 = 0"  # noqa: S608 - the author's
+        with connection.exec_driver_sql(head, execution_options=_VERBATIM) as result:
+            assert result.cursor is not None  # noqa: S101 - a result that returns rows has one
+            columns = _columns(engine.dialect.name, result.cursor.description, source)
+        yield OpenSource(engine=lazy, connection=connection, statement=statement, columns=columns)
+
+
+@contextlib.contextmanager
+def _closing_cursors(engine: "Engine") -> Iterator[None]:
+    """Close the cursors that others open on this engine and leave open, before their connection goes."""
+    from sqlalchemy import event
+
+    cursors: list[Any] = []
+
+    def remember(_connection: Any, cursor: Any, *_: Any) -> None:
+        cursors.append(cursor)
+
+    event.listen(engine, "before_cursor_execute", remember)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", remember)
+        for cursor in cursors:
+            with contextlib.suppress(Exception):  # It is closed, or its connection is lost.
+                cursor.close()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Validate a dataset snapshot with a Great Expectations suite."""
+"""Validate a snapshot, or a table or query of a database, with a Great Expectations suite."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,17 +10,22 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops.domain.audit.events import data_validated
-from airflow_mlops.domain.dataset import Snapshot
+from airflow_mlops.domain.dataset import Snapshot, check_dataset_name
+from airflow_mlops.domain.sql import SqlSource
 from airflow_mlops.domain.validation import OnFailure, Suite, ValidationReport, describe
 from airflow_mlops.domain.validation_html import render
 from airflow_mlops.exceptions import InvalidInputError, SuiteError, ValidationFailedError
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import MlopsOperator, report_folder
+from airflow_mlops.operators.databases import run_in_database
 
 
 class DataValidationOperator(MlopsOperator):
-    """Check a snapshot against an expectation suite, and keep the report before judging.
+    """Check a snapshot or a database against an expectation suite, and keep the report before judging.
+
+    Give a snapshot, or a connection with a table or a query. The latter is checked by queries that run in the database:
+    no row leaves it but failing samples.
 
     Writes ``validation.html`` and ``validation.json`` to the task's report folder. Returns a
     :class:`~airflow_mlops.domain.validation.ValidationReport` as a dict, with the failed outcomes only.
@@ -29,6 +34,10 @@ class DataValidationOperator(MlopsOperator):
     verdict on the data: the task fails, whatever ``on_failure`` says.
 
     :param dataset: what :class:`~airflow_mlops.operators.dataset.DatasetSnapshotOperator` returned (templated).
+    :param conn_id: a connection whose provider gives an SQLAlchemy engine.
+    :param table: ``table`` or ``schema.table`` behind that connection (templated).
+    :param query: a SELECT instead of a table (templated).
+    :param dataset_name: by which reports and the audit trail call the table (its name) or the query (the task's id).
     :param suite: path or storage address of a JSON or YAML file in the format of Great Expectations 1; a relative path
         starts at the Dag's folder, then at the working directory. Or the suite itself as a ``dict`` (templated).
     :param on_failure: ``fail`` fails the task, ``warn`` logs and goes on, ``skip`` skips the task and, by default, what
@@ -36,20 +45,28 @@ class DataValidationOperator(MlopsOperator):
     """
 
     # There is no template_ext: the path of a JSON file is a path, and not a template to read.
-    template_fields: Sequence[str] = ("dataset", "suite")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "suite": "json"}
+    template_fields: Sequence[str] = ("dataset", "suite", "table", "query")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "suite": "json", "query": "sql"}
 
     def __init__(
         self,
         *,
-        dataset: Any,
         suite: str | Mapping[str, Any],
+        dataset: Any = None,
+        conn_id: str | None = None,
+        table: str | None = None,
+        query: str | None = None,
+        dataset_name: str | None = None,
         on_failure: Literal["fail", "warn", "skip"] = "fail",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.dataset = dataset
         self.suite = suite
+        self.conn_id = conn_id
+        self.table = table
+        self.query = query
+        self.dataset_name = dataset_name
         self.on_failure = OnFailure(on_failure)
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -61,11 +78,18 @@ class DataValidationOperator(MlopsOperator):
 
     def measure(self, context: Context) -> ValidationReport:
         """Run the suite. Override to validate by other means."""
+        if (self.dataset is None) == (self.conn_id is None):
+            msg = "Give either a dataset, which is a snapshot, or a conn_id with a table or a query."
+            raise InvalidInputError(msg)
+        if self.conn_id is not None:
+            return self._measure_in_database(self.conn_id, self._read_suite(context))
+        return self._measure_snapshot(self._read_suite(context))
+
+    def _measure_snapshot(self, suite: Suite) -> ValidationReport:
         from airflow_mlops.engines.great_expectations import run_suite
         from airflow_mlops.engines.snapshots import open_snapshot
 
         snapshot = Snapshot.from_dict(self.dataset)
-        suite = self._read_suite(context)
         with open_snapshot(open_storage(snapshot.uri)) as local:
             outcomes = run_suite(suite, local.parts)
         failures = sum(not outcome.success for outcome in outcomes)
@@ -74,7 +98,25 @@ class DataValidationOperator(MlopsOperator):
             suite_digest=suite.digest,
             dataset_name=snapshot.dataset_name,
             dataset_digest=snapshot.digest,
+            dataset_uri=snapshot.uri,
             rows=snapshot.rows,
+            success=failures == 0,
+            expectation_count=len(outcomes),
+            failure_count=failures,
+            outcomes=outcomes,
+        )
+
+    def _measure_in_database(self, conn_id: str, suite: Suite) -> ValidationReport:
+        source = SqlSource.of(conn_id, table=self.table, query=self.query)
+        rows, outcomes = run_in_database(source, suite)
+        failures = sum(not outcome.success for outcome in outcomes)
+        return ValidationReport(
+            suite_name=suite.name,
+            suite_digest=suite.digest,
+            dataset_name=check_dataset_name(self.dataset_name or source.table or self.task_id),
+            dataset_digest=source.digest,
+            dataset_uri=source.uri,
+            rows=rows,
             success=failures == 0,
             expectation_count=len(outcomes),
             failure_count=failures,
