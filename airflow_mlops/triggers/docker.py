@@ -83,7 +83,7 @@ class DockerJobTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event when the job has ended, or its host is lost."""
-        from airflow_mlops.engines.docker_watch import follow_job
+        from airflow_mlops.engines.docker.watch import follow_job
 
         engine = await DockerHostHook(self.docker_conn_id).aengine()
         hidden = await self._hidden()

@@ -302,7 +302,7 @@ def start(engine: DockerEngine, output: Path) -> Callable[[Job], None]:
 
     def start(job: Job) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("airflow_mlops.engines.docker.follow", die)
+            patch.setattr("airflow_mlops.engines.docker.engine.follow", die)
             with pytest.raises(WorkerDiedError):
                 engine.run(job, output, print)
 
@@ -607,10 +607,10 @@ def test_a_secret_does_not_outlive_the_job_in_the_volume_of_a_container_that_sta
     ("gpus", "count", "ids"), [(2, 2, []), ("all", -1, []), (("GPU-1", "GPU-2"), 0, ["GPU-1", "GPU-2"])]
 )
 def test_gpus_are_asked_of_docker(make_job: MakeJob, client: "DockerClient", gpus: Any, count: int, ids: Any) -> None:
-    from airflow_mlops.engines.docker import _settings
+    from airflow_mlops.engines.docker.settings import container_settings
 
     job = make_job("true", gpus=gpus)
-    container = client.containers.create(**_settings(job, client.images.get(str(job.image))))
+    container = client.containers.create(**container_settings(job, client.images.get(str(job.image))))
     (request,) = container.attrs["HostConfig"]["DeviceRequests"]
     container.remove(v=True)
     assert (request["Count"], request["DeviceIDs"], request["Capabilities"]) == (count, ids, [["gpu"]])

@@ -15,7 +15,7 @@ import pytest
 from airflow_mlops.domain.job import Job, JobCommand, JobHandle, JobLimits, JobState, MetricStep
 from airflow_mlops.domain.progress import JobProgress
 from airflow_mlops.engines.docker import DockerEngine
-from airflow_mlops.engines.docker_watch import HostWatch, follow_job
+from airflow_mlops.engines.docker.watch import HostWatch, follow_job
 
 pytestmark = [pytest.mark.integration, pytest.mark.docker]
 
@@ -71,7 +71,7 @@ class Proxy:
         self.writers.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_unix_connection("/var/run/docker.sock")
+        there, back = await asyncio.open_unix_connection(DockerEngine().address.removeprefix("unix://"))
         self.writers += [writer, back]
         with contextlib.suppress(OSError):
             await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
@@ -169,7 +169,7 @@ def test_a_worker_prints_what_a_triggerer_has_not(submit: Callable[[str], JobHan
 
     async def follow_for_a_while() -> None:
         from airflow_mlops.domain.collection import LogLines
-        from airflow_mlops.engines.docker_log import TimedLog
+        from airflow_mlops.engines.docker.log import TimedLog
 
         log = TimedLog(LogLines(before.append))
         async with HostWatch.of(DockerEngine()).job(handle) as job:

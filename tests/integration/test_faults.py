@@ -17,8 +17,8 @@ import pytest
 from airflow_mlops.domain.job import LABEL_WORK_KEY
 from airflow_mlops.domain.registry import TAG_FAILURE
 from airflow_mlops.domain.training import TrainingResult
-from airflow_mlops.engines.docker_asyncio import AsyncDocker
-from airflow_mlops.engines.docker_watch import HostWatch
+from airflow_mlops.engines.docker.aio import AsyncDocker
+from airflow_mlops.engines.docker.watch import HostWatch
 from airflow_mlops.exceptions import DockerUnavailableError, JobOutOfDiskError, JobStoppedError, JobTimeoutError
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.triggers.docker import DockerJobTrigger

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlops.domain.collection import LogLines
-from airflow_mlops.engines.docker_log import LogReader, TimedLog
+from airflow_mlops.engines.docker.log import LogReader, TimedLog
 
 
 def frame(second: int, text: str) -> bytes:

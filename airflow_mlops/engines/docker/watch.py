@@ -17,11 +17,11 @@ from airflow_mlops.domain.collection import LogLines
 from airflow_mlops.domain.job import JobHandle, JobLimits, MetricStep
 from airflow_mlops.domain.polling import afollow, sampling_seconds
 from airflow_mlops.domain.progress import METRICS_BYTES, METRICS_SECONDS, JobProgress, MetricTail
-from airflow_mlops.engines.docker import DockerEngine
-from airflow_mlops.engines.docker_asyncio import AsyncDocker
-from airflow_mlops.engines.docker_log import Pace, TimedLog, follow_log
-from airflow_mlops.engines.docker_scratch import seconds_to_next
-from airflow_mlops.engines.docker_usage import UsageMeter
+from airflow_mlops.engines.docker.aio import AsyncDocker
+from airflow_mlops.engines.docker.engine import DockerEngine
+from airflow_mlops.engines.docker.log import Pace, TimedLog, follow_log
+from airflow_mlops.engines.docker.scratch import seconds_to_next
+from airflow_mlops.engines.docker.usage import UsageMeter
 from airflow_mlops.exceptions import DockerUnavailableError, JobOutputError, MlopsError
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import pytest
 from docker.utils import kwargs_from_env
 
 from airflow_mlops.engines.docker import DockerEngine
-from airflow_mlops.engines.docker_asyncio import AsyncDocker, _Address
+from airflow_mlops.engines.docker.aio import AsyncDocker, _Address
 from airflow_mlops.exceptions import DockerUnavailableError, InvalidInputError
 
 

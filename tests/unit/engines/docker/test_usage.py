@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mlops.engines.docker_usage import UsageMeter, sample
+from airflow_mlops.engines.docker.usage import UsageMeter, sample
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MIB = 2**20

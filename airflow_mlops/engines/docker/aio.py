@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from airflow_mlops.domain.job import BASE_DIR, LABEL_WORK_KEY, METRIC_STEPS
 from airflow_mlops.engines.archive import read_member
-from airflow_mlops.engines.docker import DockerEngine
+from airflow_mlops.engines.docker.engine import DockerEngine
 from airflow_mlops.exceptions import DockerUnavailableError, InvalidInputError
 
 if TYPE_CHECKING:
