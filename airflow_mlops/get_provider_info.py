@@ -52,13 +52,19 @@ def get_provider_info() -> dict[str, Any]:
                 ],
             },
         ],
-        "sensors": [{"integration-name": "MLflow", "python-modules": ["airflow_mlops.sensors.registry"]}],
+        "sensors": [
+            {"integration-name": "MLflow", "python-modules": ["airflow_mlops.sensors.registry"]},
+            {"integration-name": "Model training", "python-modules": ["airflow_mlops.sensors.ground_truth"]},
+        ],
         "hooks": [
             {"integration-name": "MLflow", "python-modules": ["airflow_mlops.hooks.mlflow"]},
             {"integration-name": "Model training", "python-modules": ["airflow_mlops.hooks.docker"]},
         ],
         "triggers": [
-            {"integration-name": "Model training", "python-modules": ["airflow_mlops.triggers.docker"]},
+            {
+                "integration-name": "Model training",
+                "python-modules": ["airflow_mlops.triggers.docker", "airflow_mlops.triggers.files"],
+            },
             {"integration-name": "MLflow", "python-modules": ["airflow_mlops.triggers.registry"]},
         ],
         "connection-types": [_MLFLOW_CONNECTION, _DOCKER_HOST_CONNECTION],

@@ -213,7 +213,7 @@ class DatasetSnapshotOperator(SnapshotOperator):
         if not addresses or not all(addresses):
             msg = f"source is {self.source!r}, but must name at least one file, folder or glob, and no empty one."
             raise DatasetError(msg)
-        files = {file.uri: file for address in addresses for file in _find(str(address))}
+        files = {file.uri: file for address in addresses for file in find_source_files(str(address))}
         return list(files.values())
 
 
@@ -223,7 +223,11 @@ def _outlet(dataset_name: Any) -> Asset | AssetAlias:
     return dataset_asset(check_dataset_name(dataset_name)) if is_known else _ALIAS
 
 
-def _find(address: str) -> list[Storage]:
+def find_source_files(address: str) -> list[Storage]:
+    """Return the data files of a file, a folder or a glob.
+
+    :raises DatasetError: when the address is relative, or nothing is there that can be read.
+    """
     from airflow_mlops.engines.snapshots import find_sources, split_pattern
 
     if "://" not in address and not address.startswith("/"):

@@ -4,8 +4,18 @@ Everything streams: memory stays below ``DuckDbLimits.memory``, and what does no
 """
 
 from airflow_mlops.engines.duckdb.connection import DuckDbLimits
+from airflow_mlops.engines.duckdb.label_share import LabelShare, count_labelled
 from airflow_mlops.engines.duckdb.overlap import SharedRows, count_shared_rows
 from airflow_mlops.engines.duckdb.snapshot import MeasuredData, take_snapshot
 from airflow_mlops.engines.duckdb.sources import LocalSource
 
-__all__ = ["DuckDbLimits", "LocalSource", "MeasuredData", "SharedRows", "count_shared_rows", "take_snapshot"]
+__all__ = [
+    "DuckDbLimits",
+    "LabelShare",
+    "LocalSource",
+    "MeasuredData",
+    "SharedRows",
+    "count_labelled",
+    "count_shared_rows",
+    "take_snapshot",
+]
