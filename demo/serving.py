@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow_mlops.domain.job import PREDICTIONS, SCORE_CHANNEL, Job, JobCommand, require_success
+from airflow_mlops.domain.job import PREDICTIONS, SCORE_CHANNEL, Job, JobCommand
+from airflow_mlops.domain.job_end import require_success
 from airflow_mlops.domain.registry import CHAMPION, ModelVersion
 from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.engines.process import ProcessEngine

@@ -8,21 +8,15 @@ import enum
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from airflow_mlops.domain.serialization import Document, digest_of
 from airflow_mlops.exceptions import (
     InvalidInputError,
-    JobFailedError,
-    JobOutOfDiskError,
-    JobOutOfMemoryError,
-    JobOutputError,
-    JobStoppedError,
-    JobTimeoutError,
 )
 
 BASE_DIR = "/opt/ml"
@@ -87,10 +81,6 @@ class JobState(enum.StrEnum):
 
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_FAILURE_CHARACTERS = 4096
-_EXIT_SIGKILL, _EXIT_SIGTERM, _EXIT_SIGXFSZ = 137, 143, 153
-_OUT_OF_MEMORY = r"\bMemoryError\b|Cannot allocate memory|std::bad_alloc|Unable to allocate"
-_OUT_OF_DISK = r"No space left on device|File too large|Disk quota exceeded|\bENOSPC\b|\bEFBIG\b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,30 +287,6 @@ class JobResult(Document):
         return (self.finished_at - self.started_at).total_seconds()
 
 
-def judge_end(*, exit_code: int, oom_killed: bool, timed_out: bool, reason: str) -> JobState:
-    """Return how a job ended.
-
-    :param exit_code: exit status, 128 and the signal's number when a signal ended it.
-    :param oom_killed: whether the kernel killed a process of it for its memory. That alone is no failure: a job may
-        survive the loss of a child.
-    :param timed_out: whether it reached its wall time limit; then its exit status says nothing.
-    :param reason: its own words, since a full disk is seen by the job alone.
-    """
-    if timed_out:
-        state = JobState.TIMED_OUT
-    elif exit_code == 0:
-        state = JobState.SUCCEEDED
-    elif oom_killed or re.search(_OUT_OF_MEMORY, reason):
-        state = JobState.OUT_OF_MEMORY
-    elif exit_code == _EXIT_SIGXFSZ or re.search(_OUT_OF_DISK, reason):
-        state = JobState.OUT_OF_DISK
-    elif exit_code in {_EXIT_SIGKILL, _EXIT_SIGTERM}:
-        state = JobState.STOPPED
-    else:
-        state = JobState.FAILED
-    return state
-
-
 def require_digest(image: str) -> None:
     """Refuse an image that is named by a tag.
 
@@ -335,58 +301,6 @@ def require_digest(image: str) -> None:
         f"pushed has an id alone."
     )
     raise InvalidInputError(msg)
-
-
-def read_reason(output: Path, tail: Sequence[str], exit_code: int) -> str:
-    """Return why a collected job failed, in its own words: ``output/failure``, else the last lines of its log."""
-    file = output / FAILURE
-    if file.is_file():
-        with file.open(errors="replace") as text:
-            words = text.read(_FAILURE_CHARACTERS).strip()
-        if words:
-            return words
-    if tail:
-        return "\n".join(tail)
-    return f"it said nothing and ended with exit status {exit_code}"
-
-
-def require_success(job: Job, result: JobResult) -> None:
-    """Raise the error of the state in which a job ended, with the job's own reason and the remedy.
-
-    :raises JobError: for what a retry cannot cure.
-    :raises JobStoppedError: when it was stopped from outside.
-    """
-    if result.state is JobState.SUCCEEDED:
-        return
-    limits = job.limits
-    name = f"The {job.command} job {job.place}"
-    after = f"after {result.seconds:.0f} s"
-    kind, message = {
-        JobState.FAILED: (JobFailedError, f"{name} failed with exit status {result.exit_code} {after}."),
-        JobState.OUT_OF_MEMORY: (
-            JobOutOfMemoryError,
-            f"{name} ran out of memory {after}: it may use {limits.memory_mb} MiB, see limits.memory_mb. "
-            + _peak(result.usage),
-        ),
-        JobState.OUT_OF_DISK: (
-            JobOutOfDiskError,
-            f"{name} ran out of disk space {after}: it may use {limits.scratch_mb} MiB, see limits.scratch_mb.",
-        ),
-        JobState.TIMED_OUT: (
-            JobTimeoutError,
-            f"{name} was stopped {after}: it may run {limits.wall_seconds:.0f} s, see limits.wall_seconds.",
-        ),
-        JobState.STOPPED: (JobStoppedError, f"{name} was stopped from outside {after}."),
-    }[result.state]
-    msg = f"{message} Its reason: {result.reason}"
-    raise kind(msg)
-
-
-def _peak(usage: ResourceUsage | None) -> str:
-    """Return the memory that was seen in use, in words. The allocation that was refused is no part of it."""
-    if usage is None or usage.peak_memory_bytes is None:
-        return "It ended before its use was measured."
-    return f"Its measured peak was {usage.peak_memory_bytes / 2**20:.0f} MiB."
 
 
 class JobEngine(Protocol):
@@ -433,96 +347,3 @@ class JobEngine(Protocol):
     def remove(self, work_key: str) -> None:
         """Remove the job of this key and all that it left, once its result is safe. Does nothing when there is none."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricStep:
-    """One metric at one step of the training."""
-
-    name: str
-    value: float
-    step: int
-
-
-def read_metrics(output: Path) -> dict[str, float]:
-    """Read ``metrics.json`` of a collected job; no file means no metrics.
-
-    :raises JobOutputError: when it is not a flat object of finite numbers.
-    """
-    file = output / METRICS
-    if not file.exists():
-        return {}
-    try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
-        msg = f"The job left a {METRICS} that is not JSON: {error}"
-        raise JobOutputError(msg) from error
-    if not isinstance(content, dict):
-        msg = f"The job's {METRICS} must be an object of names and numbers, but is {content!r:.200}"
-        raise JobOutputError(msg)
-    return {str(name): _finite(name, value, METRICS) for name, value in content.items()}
-
-
-def read_figures(output: Path, name: str) -> dict[str, Any] | None:
-    """Read a JSON object that a collected job left, such as :data:`SERVING`; ``None`` when it left none.
-
-    :raises JobOutputError: when it is no JSON object, or a number in it is not finite.
-    """
-
-    def finite(text: str) -> float:
-        number = float(text)
-        if not math.isfinite(number):
-            msg = f"{text} is no finite number"
-            raise ValueError(msg)
-        return number
-
-    file = output / name
-    if not file.is_file():
-        return None
-    try:
-        content = json.loads(file.read_text(), parse_constant=finite, parse_float=finite)
-    except ValueError as error:
-        msg = f"The job left a {name} that is not JSON: {error}"
-        raise JobOutputError(msg) from error
-    if not isinstance(content, dict):
-        msg = f"The job's {name} must be an object of names and figures, but is {content!r:.200}"
-        raise JobOutputError(msg)
-    return content
-
-
-def read_metric_steps(output: Path) -> list[MetricStep]:
-    """Read ``metrics.jsonl`` of a collected job; no file means no steps.
-
-    :raises JobOutputError: when a line is not an object with an integer ``step`` and finite numbers.
-    """
-    file = output / METRIC_STEPS
-    if not file.exists():
-        return []
-    with file.open() as lines:
-        return list(parse_metric_steps(lines))
-
-
-def parse_metric_steps(lines: Iterable[str]) -> Iterable[MetricStep]:
-    """Parse lines such as ``{"step": 3, "train_loss": 0.41}``; a line's ``time`` key is ignored."""
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        place = f"line {number} of {METRIC_STEPS}"
-        try:
-            content = json.loads(line)
-        except ValueError as error:
-            msg = f"The job left a {place} that is not JSON: {error}"
-            raise JobOutputError(msg) from error
-        if not isinstance(content, dict) or not isinstance(content.get("step"), int):
-            msg = f'The job\'s {place} must be an object with an integer "step", but is {line.strip()[:200]}'
-            raise JobOutputError(msg)
-        for name, value in content.items():
-            if name not in {"step", "time"}:
-                yield MetricStep(name=name, value=_finite(name, value, place), step=content["step"])
-
-
-def _finite(name: str, value: object, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        msg = f"The job reported {name} = {value!r} in {place}, but a metric must be a finite number."
-        raise JobOutputError(msg)
-    return float(value)

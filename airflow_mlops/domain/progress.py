@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from airflow_mlops.domain.job import MetricStep, parse_metric_steps
+from airflow_mlops.domain.job_figures import MetricStep, parse_metric_steps
 from airflow_mlops.domain.serialization import Document
 
 METRICS_SECONDS = 2.0

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.facts import RunRecord, Signature, signature_columns
-from airflow_mlops.domain.job import MetricStep
+from airflow_mlops.domain.job_figures import MetricStep
 from airflow_mlops.domain.registry import TAG_MODEL_DIGEST, TAG_WORK_KEY, ModelVersion
 from airflow_mlops.domain.training import RunRef
 from airflow_mlops.engines.fsspec import tree_digest

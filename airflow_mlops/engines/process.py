@@ -33,9 +33,8 @@ from airflow_mlops.domain.job import (
     JobResult,
     JobState,
     ResourceUsage,
-    judge_end,
-    read_reason,
 )
+from airflow_mlops.domain.job_end import judge_end, read_reason
 from airflow_mlops.domain.polling import WallLimit, follow
 from airflow_mlops.exceptions import InvalidInputError, JobOutOfDiskError, JobOutputError
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from airflow_mlops.domain.explanation import Explanation, ModelExplanation
-from airflow_mlops.domain.job import EXPLANATION, SERVING, JobLimits, read_figures
+from airflow_mlops.domain.job import EXPLANATION, SERVING, JobLimits
+from airflow_mlops.domain.job_figures import read_figures
 from airflow_mlops.domain.serving import ModelServing, ServingFigures
 from airflow_mlops.operators.scoring import ScoredHoldout, ScoredModel
 

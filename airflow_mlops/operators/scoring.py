@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.job import (
-    PREDICTIONS,
-    SCORE_CHANNEL,
-    Job,
-    JobCommand,
-    JobEngine,
-    JobLimits,
-    JobResult,
-    require_success,
-)
+from airflow_mlops.domain.job import PREDICTIONS, SCORE_CHANNEL, Job, JobCommand, JobEngine, JobLimits, JobResult
+from airflow_mlops.domain.job_end import require_success
 from airflow_mlops.domain.overlap import Overlap
 from airflow_mlops.domain.registry import TAG_IMAGE_DIGEST, ModelVersion
 from airflow_mlops.domain.serialization import digest_of

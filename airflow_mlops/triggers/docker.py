@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_mlops.domain.job import JobHandle, JobLimits, MetricStep
+from airflow_mlops.domain.job import JobHandle, JobLimits
+from airflow_mlops.domain.job_figures import MetricStep
 from airflow_mlops.domain.progress import JobProgress
 from airflow_mlops.domain.secrets import hidden_texts, redact
 from airflow_mlops.exceptions import DockerUnavailableError, MlopsError

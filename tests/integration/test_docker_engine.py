@@ -13,15 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mlops.domain.job import (
-    LABEL_WORK_KEY,
-    Job,
-    JobCommand,
-    JobLimits,
-    JobResult,
-    JobState,
-    require_success,
-)
+from airflow_mlops.domain.job import LABEL_WORK_KEY, Job, JobCommand, JobLimits, JobResult, JobState
+from airflow_mlops.domain.job_end import require_success
 from airflow_mlops.engines.docker import DockerEngine
 from airflow_mlops.exceptions import (
     DockerUnavailableError,

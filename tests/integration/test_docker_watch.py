@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import pytest
 
-from airflow_mlops.domain.job import Job, JobCommand, JobHandle, JobLimits, JobState, MetricStep
+from airflow_mlops.domain.job import Job, JobCommand, JobHandle, JobLimits, JobState
+from airflow_mlops.domain.job_figures import MetricStep
 from airflow_mlops.domain.progress import JobProgress
 from airflow_mlops.engines.docker import DockerEngine
 from airflow_mlops.engines.docker.watch import HostWatch, follow_job

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.job import MetricStep
+from airflow_mlops.domain.job_figures import MetricStep
 from airflow_mlops.domain.registry import TAG_MODEL_DIGEST, ModelVersion
 from airflow_mlops.domain.training import RunRef
 from airflow_mlops.engines.fsspec import tree_digest

@@ -38,9 +38,8 @@ from airflow_mlops.domain.job import (
     JobCommand,
     JobLimits,
     JobState,
-    read_figures,
-    read_metrics,
 )
+from airflow_mlops.domain.job_figures import read_figures, read_metrics
 from airflow_mlops.domain.registry import TAG_BACKEND, TAG_IMAGE_DIGEST, TAG_MODEL_DIGEST, ModelVersion
 from airflow_mlops.domain.serving import ModelServing, ServingSpec
 from airflow_mlops.engines.docker import DockerEngine

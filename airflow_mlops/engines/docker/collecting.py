@@ -5,18 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_mlops.domain.collection import OutputBudget
-from airflow_mlops.domain.job import (
-    BASE_DIR,
-    FAILURE,
-    MODEL,
-    RESULTS,
-    JobHandle,
-    JobLimits,
-    JobResult,
-    JobState,
-    judge_end,
-    read_reason,
-)
+from airflow_mlops.domain.job import BASE_DIR, FAILURE, MODEL, RESULTS, JobHandle, JobLimits, JobResult, JobState
+from airflow_mlops.domain.job_end import judge_end, read_reason
 from airflow_mlops.domain.polling import WallLimit
 from airflow_mlops.engines.docker.containers import parse_time
 from airflow_mlops.engines.docker.files import fetch_folder, read_file

@@ -5,13 +5,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops.domain.job import (
-    BASE_DIR,
-    FAILURE,
-    LABEL_PREPARED_SECONDS,
-    LABEL_SCRATCH_BYTES,
-    LABEL_WORK_KEY,
-)
+from airflow_mlops.domain.job import BASE_DIR, FAILURE, LABEL_PREPARED_SECONDS, LABEL_SCRATCH_BYTES, LABEL_WORK_KEY
 from airflow_mlops.engines.archive import pack_file
 from airflow_mlops.engines.docker.scratch import find_overfull
 from airflow_mlops.engines.docker.settings import JOB_USER, container_name

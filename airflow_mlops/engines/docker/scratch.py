@@ -33,7 +33,7 @@ class Overfull:
 
     @property
     def reason(self) -> str:
-        """What happened, in words that :func:`~airflow_mlops.domain.job.judge_end` knows."""
+        """What happened, in words that :func:`~airflow_mlops.domain.job_end.judge_end` knows."""
         return (
             f"Disk quota exceeded: {BASE_DIR} holds {self.used_bytes / 2**20:.1f} MiB beside the job's inputs, "
             f"and limits.scratch_mb is {self.allowed_bytes / 2**20:.0f}"

@@ -14,7 +14,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 
 from airflow_mlops.domain.collection import LogLines
-from airflow_mlops.domain.job import JobHandle, JobLimits, MetricStep
+from airflow_mlops.domain.job import JobHandle, JobLimits
+from airflow_mlops.domain.job_figures import MetricStep
 from airflow_mlops.domain.polling import afollow, sampling_seconds
 from airflow_mlops.domain.progress import METRICS_BYTES, METRICS_SECONDS, JobProgress, MetricTail
 from airflow_mlops.engines.docker.aio import AsyncDocker

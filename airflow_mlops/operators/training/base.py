@@ -28,10 +28,9 @@ from airflow_mlops.domain.job import (
     JobLimits,
     JobResult,
     JobState,
-    read_metric_steps,
-    read_metrics,
-    require_success,
 )
+from airflow_mlops.domain.job_end import require_success
+from airflow_mlops.domain.job_figures import read_metric_steps, read_metrics
 from airflow_mlops.domain.registry import (
     TAG_BACKEND,
     TAG_CODE_VERSION,

@@ -16,7 +16,8 @@ from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LinearRegression, RidgeClassifier
 
 from airflow_mlops.domain.explanation import EXPLAINED_BY, ExplanationSpec, ModelExplanation
-from airflow_mlops.domain.job import EXPLANATION, SERVING, read_figures
+from airflow_mlops.domain.job import EXPLANATION, SERVING
+from airflow_mlops.domain.job_figures import read_figures
 from airflow_mlops.domain.serving import ModelServing, ServingSpec
 from airflow_mlops.operators.jobs import job_hyperparameters
 

@@ -17,15 +17,11 @@ from airflow_mlops.domain.job import (
     JobLimits,
     JobResult,
     JobState,
-    MetricStep,
     ResourceUsage,
-    judge_end,
-    read_metric_steps,
-    read_metrics,
-    read_reason,
     require_digest,
-    require_success,
 )
+from airflow_mlops.domain.job_end import judge_end, read_reason, require_success
+from airflow_mlops.domain.job_figures import MetricStep, read_metric_steps, read_metrics
 from airflow_mlops.exceptions import (
     InvalidInputError,
     JobFailedError,

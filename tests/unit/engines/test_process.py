@@ -219,7 +219,7 @@ def test_a_job_dies_with_its_worker(tmp_path: Path) -> None:
     (tmp_path / "part-0.parquet").touch()
     script = """
         from pathlib import Path
-        from airflow_mlops.domain.job import Job, JobCommand
+        from airflow_mlops.domain.job import (Job, JobCommand)
         from airflow_mlops.engines.process import ProcessEngine
 
         program = ("python", "-S", "-c", "import os, time; print(os.getpid()); time.sleep(60)")
@@ -262,7 +262,7 @@ def test_the_peak_of_a_job_that_is_larger_than_its_worker_is_known(tmp_path: Pat
     (tmp_path / "part-0.parquet").touch()
     script = """
         from pathlib import Path
-        from airflow_mlops.domain.job import Job, JobCommand
+        from airflow_mlops.domain.job import (Job, JobCommand)
         from airflow_mlops.engines.process import ProcessEngine
 
         program = ("python", "-S", "-c", "held = bytearray(200 << 20)")

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from airflow_mlops.domain.job import JobState, judge_end
+from airflow_mlops.domain.job import JobState
+from airflow_mlops.domain.job_end import judge_end
 from airflow_mlops.engines.docker.scratch import find_overfull, seconds_to_next
 
 MIB = 2**20
