@@ -112,8 +112,9 @@ def _value(item: ColumnDrift) -> str:
     if item.value is None:
         return ""
     adjusted = f'<br><span class="small">adjusted {item.adjusted:.3g}</span>' if item.adjusted is not None else ""
+    chance = f'<br><span class="small">by chance {item.p_value:.2g}</span>' if item.p_value is not None else ""
     error = f'<br><span class="small">± {item.error:.1g}</span>' if item.error else ""
-    return f'{item.value:.4g}{error}{adjusted}<br><span class="small">{escape(item.method)}</span>'
+    return f'{item.value:.4g}{error}{adjusted}{chance}<br><span class="small">{escape(item.method)}</span>'
 
 
 def _threshold(item: ColumnDrift) -> str:

@@ -32,19 +32,20 @@ class VectorSample:
     """Share of the sampled rows without a vector, or with a number in it that is missing or not finite."""
 
 
-def sample_texts(files: Sequence[Path], column: str, rows: int, seed: str) -> TextSample:
+def sample_texts(files: Sequence[Path], column: str, rows: int, seed: str, of: str) -> TextSample:
     """Return a random sample of a column of texts; the same files and seed give the same rows.
 
+    :param of: whose column it is, for errors, such as ``the window``.
     :raises DatasetError: when there is no such column, or it holds no texts.
     """
     import pyarrow as pa
 
-    values = _sample(files, column, rows, seed)
+    values = _sample(files, column, rows, seed, of)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     is_text = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
     if not (is_text or pa.types.is_string_view(values.type) or pa.types.is_null(values.type)):
-        msg = f"The column {column!r} holds {values.type}, no texts."
+        msg = f"The column {column!r} of {of} holds {values.type}, no texts."
         raise DatasetError(msg)
     return TextSample(
         texts=tuple(value for value in values.to_pylist() if value is not None),
@@ -52,25 +53,26 @@ def sample_texts(files: Sequence[Path], column: str, rows: int, seed: str) -> Te
     )
 
 
-def sample_vectors(files: Sequence[Path], column: str, rows: int, seed: str) -> VectorSample:
+def sample_vectors(files: Sequence[Path], column: str, rows: int, seed: str, of: str) -> VectorSample:
     """Return a random sample of a column of embeddings; the same files and seed give the same rows.
 
+    :param of: whose column it is, for errors, such as ``the window``.
     :raises DatasetError: when there is no such column, or it does not hold lists of numbers of one length.
     """
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = _sample(files, column, rows, seed)
+    values = _sample(files, column, rows, seed, of)
     kind = values.type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     if not is_list or not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
-        msg = f"The column {column!r} holds {kind}, no lists of numbers."
+        msg = f"The column {column!r} of {of} holds {kind}, no lists of numbers."
         raise DatasetError(msg)
     present = values.drop_null()
     widths = pc.unique(pc.list_value_length(present)).to_pylist()
     if len(widths) > 1:
-        msg = f"The column {column!r} holds lists of different lengths, such as {widths[0]} and {widths[1]} numbers."
+        msg = f"The column {column!r} of {of} holds lists of different lengths, such as {widths[0]} and {widths[1]}."
         raise DatasetError(msg)
     flat = pc.list_flatten(present).cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
     vectors = flat.reshape(len(present), widths[0] if widths else 0)
@@ -78,18 +80,18 @@ def sample_vectors(files: Sequence[Path], column: str, rows: int, seed: str) -> 
     return VectorSample(vectors=vectors, missing=1 - len(vectors) / len(values) if len(values) else 0.0)
 
 
-def _sample(files: Sequence[Path], column: str, rows: int, seed: str) -> Any:
+def _sample(files: Sequence[Path], column: str, rows: int, seed: str, of: str) -> Any:
     """Return an array of the sampled values. A row group is read at a time, and none that has no sampled row."""
     import pyarrow as pa
 
     try:
-        return _read_rows(files, column, rows, seed)
+        return _read_rows(files, column, rows, seed, of)
     except (pa.ArrowException, OSError) as error:  # such as a null of a fixed-size list, which no snapshot has
-        msg = f"The column {column!r} cannot be read: {error}"
+        msg = f"The column {column!r} of {of} cannot be read: {error}"
         raise DatasetError(msg) from error
 
 
-def _read_rows(files: Sequence[Path], column: str, rows: int, seed: str) -> Any:
+def _read_rows(files: Sequence[Path], column: str, rows: int, seed: str, of: str) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -100,7 +102,7 @@ def _read_rows(files: Sequence[Path], column: str, rows: int, seed: str) -> Any:
     for file in files:
         with pq.ParquetFile(file, pre_buffer=False) as parquet:
             if column not in parquet.schema_arrow.names:
-                msg = f"There is no column {column!r} in {file.name}; it has {', '.join(parquet.schema_arrow.names)}."
+                msg = f"There is no column {column!r} in {of}; it has {', '.join(parquet.schema_arrow.names)}."
                 raise DatasetError(msg)
             parts.append(pa.array([], parquet.schema_arrow.field(column).type))
             for group in range(parquet.num_row_groups):

@@ -27,6 +27,7 @@ from airflow_mlops.operators.comparison import compare_profiles
 from airflow_mlops.operators.drift_samples import evidently_page
 from airflow_mlops.operators.first_window import keep_first_window, read_first_window
 from airflow_mlops.operators.profiles import profile_parts, profile_snapshot, read_parts
+from airflow_mlops.operators.unstructured import compare_unstructured
 from airflow_mlops.operators.watched import earlier_checks, training_snapshot, watched_version
 from airflow_mlops.operators.windows import record_check
 
@@ -153,7 +154,13 @@ class DriftCheckOperator(MlopsOperator):
             reference_rows=reference.profile.rows,
             reference_window=reference.manifest.window,
         )
-        drift = replace(drift, notes=(*drift.notes, note)) if note else drift
+        of_rows = compare_unstructured(snapshot, parts, spec)
+        drift = replace(
+            drift,
+            columns=(*drift.columns, *of_rows.columns),
+            lost=(*drift.lost, *of_rows.lost),
+            notes=(*drift.notes, *of_rows.notes, *([note] if note else [])),
+        )
         verdict, reasons = judge_window(drift, spec, volume)
         report = DriftReport(
             model_name=self.model_name,
@@ -166,7 +173,11 @@ class DriftCheckOperator(MlopsOperator):
             volume=volume,
         )
         return ComparedWindow(
-            report=report, reference=reference.profile, current=current, reference_snapshot=snapshot, parts=parts
+            report=report,
+            reference=replace(reference.profile, columns=(*reference.profile.columns, *of_rows.profiles[0])),
+            current=replace(current, columns=(*current.columns, *of_rows.profiles[1])),
+            reference_snapshot=snapshot,
+            parts=parts,
         )
 
     def prediction_profile(self, version: ModelVersion, window: Window) -> DatasetProfile | None:

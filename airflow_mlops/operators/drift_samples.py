@@ -30,7 +30,8 @@ def evidently_page(compared: ComparedWindow) -> str:
 
     parts = [part for part in compared.parts if isinstance(part, Snapshot)]
     drift, spec = compared.report.drift, compared.report.spec
-    columns = [item for item in drift.columns if item.value is not None]
+    by_rows = {*spec.unstructured, *(item.name for column in spec.texts for item in column.descriptors)}
+    columns = [item for item in drift.columns if item.value is not None and item.column not in by_rows]
     if len(parts) < len(compared.parts) or not columns or not drift.current.rows:
         return ""
     names = [item.column for item in columns]

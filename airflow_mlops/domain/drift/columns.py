@@ -56,8 +56,9 @@ def choose(
     before = {column.name: column for column in reference.columns}
     now = {column.name: column for column in current.columns}
     prediction, label = prediction_and_label(current, spec)
-    apart = {*spec.ignore, *prediction, *label}
-    wanted = spec.columns or tuple(name for name in read if name not in apart)
+    apart = {*spec.ignore, *spec.unstructured, *prediction, *label}
+    named = tuple(name for name in spec.columns if name not in spec.unstructured)
+    wanted = named or tuple(name for name in read if name not in apart)
     lost = [f"The {sides.current} has no column {name}." for name in (*prediction, *label) if name not in now]
     notes: list[str] = []
     chosen: list[str] = []

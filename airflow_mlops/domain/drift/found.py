@@ -38,6 +38,8 @@ class ColumnDrift(Document):
     missing_reference: float = 0.0
     """Share of the reference rows without a value (null or NaN)."""
     missing_current: float = 0.0
+    p_value: float | None = None
+    """Of texts and embeddings: the chance of such a value where both sides come from one source."""
     outside: float | None = None
     """Share of the current rows with a number below or above all of the reference; ``None`` of categories."""
     new_categories: tuple[str, ...] = ()

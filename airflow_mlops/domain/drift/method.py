@@ -13,12 +13,17 @@ INTEGER_CATEGORIES: Final = 10
 
 
 class DriftMethod(enum.StrEnum):
-    """A statistic, by Evidently's name of it."""
+    """A statistic, by Evidently's name where it has one."""
 
     KS = "ks"
     """p-value of the two-sample Kolmogorov-Smirnov test; numbers."""
     CHI_SQUARE = "chisquare"
-    """p-value of Pearson's chi-square test of the window's counts against the reference's shares; categories."""
+    """p-value of Pearson's chi-square test of the window's counts against the reference's shares; categories. It takes
+    these for certain, so that it is no p-value unless the reference is far larger than the window: of two equal samples
+    of 20 categories and as many rows each it calls 7 in 10 different. Evidently has it so; see ``HOMOGENEITY``."""
+    HOMOGENEITY = "homogeneity"
+    """p-value of Pearson's chi-square test that both sides come from the same shares; categories. Not one of
+    Evidently's."""
     Z = "z"
     """p-value of the test of two proportions; two categories."""
     WASSERSTEIN = "wasserstein"
@@ -32,18 +37,27 @@ class DriftMethod(enum.StrEnum):
     KL_DIVERGENCE = "kl_div"
     """Kullback-Leibler divergence of the shares."""
 
+    DOMAIN_CLASSIFIER = "domain_classifier"
+    """How well a classifier tells the sides apart: the area under the ROC curve of rows new to it, 0.5 for not at all;
+    texts and embeddings."""
+    MMD = "mmd"
+    """The squared maximum mean discrepancy of a Gaussian kernel, 0 for none; embeddings."""
+
     @property
     def is_p_value(self) -> bool:
         """Whether a small value means drift. What is no p-value is a distance, of which a large one does."""
-        return self in {DriftMethod.KS, DriftMethod.CHI_SQUARE, DriftMethod.Z}
+        return self in {DriftMethod.KS, *_CATEGORY_TESTS}
 
     def says_drift(self, value: float, threshold: float) -> bool:
         """Whether the value is beyond its threshold."""
         return value <= threshold if self.is_p_value else value >= threshold
 
 
-NUMBER_METHODS: Final = frozenset(DriftMethod) - {DriftMethod.CHI_SQUARE, DriftMethod.Z}
-CATEGORY_METHODS: Final = frozenset(DriftMethod) - {DriftMethod.KS, DriftMethod.WASSERSTEIN}
+_CATEGORY_TESTS: Final = frozenset({DriftMethod.CHI_SQUARE, DriftMethod.HOMOGENEITY, DriftMethod.Z})
+SEPARATIONS: Final = {DriftMethod.DOMAIN_CLASSIFIER: 0.55, DriftMethod.MMD: 0.015}
+"""How samples of texts and embeddings are compared, and from which value on they have drifted: Evidently's defaults."""
+NUMBER_METHODS: Final = frozenset(DriftMethod) - _CATEGORY_TESTS - set(SEPARATIONS)
+CATEGORY_METHODS: Final = frozenset(DriftMethod) - set(SEPARATIONS) - {DriftMethod.KS, DriftMethod.WASSERSTEIN}
 
 
 def automatic_method(*, is_number: bool, reference_values: int, distinct: int) -> DriftMethod:

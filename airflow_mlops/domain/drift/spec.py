@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.drift.method import CATEGORY_METHODS, NUMBER_METHODS, DriftMethod
+from airflow_mlops.domain.drift.method import CATEGORY_METHODS, NUMBER_METHODS, SEPARATIONS, DriftMethod
+from airflow_mlops.domain.drift.text import TextColumn
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import InvalidInputError
 
@@ -61,6 +62,12 @@ class DriftSpec(Document):
     label: tuple[str, ...] | None = None
     """Columns of the truth. They are judged apart from the features, and must not drift. ``None`` is ``label``, if the
     window has it."""
+
+    text: tuple[TextColumn | str, ...] = ()
+    """Columns of texts that people or models write. Their descriptors, such as the number of words, are compared like
+    numbers, and what they are about by a classifier."""
+    embeddings: tuple[str, ...] = ()
+    """Columns of lists of numbers. They are compared by a classifier, or by ``mmd`` where ``by_column`` says so."""
 
     numbers: DriftMethod | None = None
     """Method for numbers; ``None`` chooses by the number of rows and of distinct values, as Evidently does."""
@@ -139,4 +146,14 @@ class DriftSpec(Document):
         own = self.rule(column).threshold
         if own is not None:
             return own
-        return self.significance if method.is_p_value else self.threshold
+        return SEPARATIONS.get(method, self.significance if method.is_p_value else self.threshold)
+
+    @property
+    def texts(self) -> tuple[TextColumn, ...]:
+        """What is said of each column of texts, where only its name may be."""
+        return tuple(TextColumn(column=item) if isinstance(item, str) else item for item in self.text)
+
+    @property
+    def unstructured(self) -> tuple[str, ...]:
+        """The columns of texts and embeddings, which are not compared value by value."""
+        return (*(item.column for item in self.texts), *self.embeddings)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from airflow_mlops.domain.drift.unstructured import Descriptor, DescriptorKind
+from airflow_mlops.domain.drift.text import Descriptor, DescriptorKind
 from airflow_mlops.engines.duckdb.connection import (
     DuckDbLimits,
     connect,

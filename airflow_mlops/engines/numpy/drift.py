@@ -140,6 +140,7 @@ def _distinct(before: ColumnProfile, now: ColumnProfile) -> int:
 
 _SHARES: Final[Mapping[DriftMethod, Callable[[Shares], float]]] = {
     DriftMethod.CHI_SQUARE: drift_shares.chi_square,
+    DriftMethod.HOMOGENEITY: drift_shares.homogeneity,
     DriftMethod.Z: drift_shares.z,
     DriftMethod.JENSEN_SHANNON: drift_shares.jensen_shannon,
     DriftMethod.PSI: drift_shares.psi,
@@ -163,6 +164,9 @@ def _value(
         return _NUMBERS[method](*numbers(before, now))
     if is_number and method in drift_shares.BINNED:
         return drift_shares.of_numbers(method, _SHARES[method], before, now)
+    if method not in _SHARES:
+        msg = f"{method.value} compares texts or embeddings. Name the column in the spec's text or embeddings."
+        raise InvalidInputError(msg)
     folded = isinstance(before.distribution, Folded) or isinstance(now.distribution, Folded)
     return _SHARES[method](shares(before, now)), None if folded else 0.0
 

@@ -45,6 +45,17 @@ def chi_square(of: Shares) -> float:
     return float(stats.chi2.sf(statistic, len(of.names) - 1))
 
 
+def homogeneity(of: Shares) -> float:
+    """Return the p-value of Pearson's chi-square test that both sides are samples of the same shares."""
+    import numpy as np
+    from scipy import stats
+
+    if len(of.names) == 1:
+        return 1.0
+    counts = np.array([of.reference, of.current], dtype=float)
+    return float(stats.chi2_contingency(counts, correction=False).pvalue)
+
+
 def z(of: Shares) -> float:
     """Return the p-value of the two-sided test that the share of the first value is the same."""
     if len(of.names) == 1:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_mlops.domain.drift.unstructured import TextColumn
+from airflow_mlops.domain.drift.text import TextColumn
 from airflow_mlops.engines.duckdb import DuckDbLimits
 from airflow_mlops.engines.duckdb.descriptors import write_descriptors
 from airflow_mlops.exceptions import InvalidInputError
