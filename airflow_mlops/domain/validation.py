@@ -92,6 +92,8 @@ class ExpectationOutcome(Document):
     """Whether the check itself broke, so that it says nothing about the data."""
     notes: str = ""
     """Why the expectation is there, in its author's words."""
+    fallback: str = ""
+    """Why the engine's fast way could not check it and pandas did, in words; empty when it could."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import datetime as dt
 import enum
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -113,8 +113,8 @@ class Columns:
             raise NoSqlError(msg)
         return column
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._columns
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
 
 
 def number(value: object) -> str:

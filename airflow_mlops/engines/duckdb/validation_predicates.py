@@ -38,6 +38,7 @@ class RowCheck:
     fails: str
     """Which of those fail; empty when that takes a look at other rows, too."""
     columns: tuple[Column, ...]
+    is_pair: bool = False
     unique_by: tuple[Column, ...] = ()
     """Those whose values must not occur twice together."""
     order: str = ""
@@ -242,7 +243,11 @@ def _pair(build: Callable[..., str], condition: str, arguments: Mapping[str, Any
         msg = f"ignore_row_if is {rule!r:.50}"
         raise NoSqlError(msg)
     return RowCheck(
-        condition=condition, domain=domains[rule], fails=build(arguments, first, second), columns=(first, second)
+        condition=condition,
+        domain=domains[rule],
+        fails=build(arguments, first, second),
+        columns=(first, second),
+        is_pair=True,
     )
 
 

@@ -114,7 +114,12 @@ def test_a_column_that_the_data_lacks_is_bad_data(keys: dict[str, Any], parts: l
             "must either be None or of the same",
         ),
         ("expect_column_values_to_match_regex", {"column": "text", "regex": "("}, "unterminated subpattern"),
-        ("unexpected_rows_expectation", {"unexpected_rows_query": "select * from {batch}"}, "No provider found"),
+        ("unexpected_rows_expectation", {"unexpected_rows_query": "select nope from {batch}"}, '"nope" not found'),
+        (
+            "expect_query_results_to_match_comparison",
+            {"base_query": "select 1", "comparison_data_source_name": "other", "comparison_query": "select 1"},
+            "No provider found",
+        ),
     ],
 )
 def test_a_check_that_breaks_is_no_verdict_on_the_data(
