@@ -72,6 +72,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_mlops.links.mlflow.MlflowRunLink",
             "airflow_mlops.links.mlflow.ModelVersionLink",
             "airflow_mlops.links.mlflow.ReportLink",
+            "airflow_mlops.links.mlflow.HistoryLink",
         ],
         "cli": ["airflow_mlops.cli.definition.get_commands"],
         "asset-uris": [{"schemes": ["mlops"], "handler": "airflow_mlops.assets.sanitize_uri"}],

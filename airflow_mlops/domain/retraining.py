@@ -191,6 +191,8 @@ class RetrainDecision(Document):
     """Whether to train again, by what was known when the window was decided."""
 
     model_name: str
+    sequence: int
+    """From 1, without gaps: the decisions of a model are one after the other, whoever makes them. 0 is none of them."""
     window: Window
     """The newest window that was known."""
     revision: int
@@ -206,6 +208,10 @@ class RetrainDecision(Document):
     """Kinds of findings that are reason to train."""
     open_kinds: tuple[CheckKind, ...] = ()
     """Kinds of findings that are not over."""
+    new_kinds: tuple[CheckKind, ...] = ()
+    """Those of them that the decision before did not know."""
+    findings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What was found last of each kind that is not over, in the check's own sentences."""
     alert: AlertKind | None = None
     """What people are told."""
     attempt: int = 0
@@ -222,8 +228,8 @@ class RetrainDecision(Document):
 
     @property
     def key(self) -> str:
-        """What tells this decision from all others of the model."""
-        return f"{self.window.key}.{self.revision}" if self.revision else self.window.key
+        """What tells this decision from all others of the model, and names its file."""
+        return f"{self.sequence:08d}"
 
     @property
     def is_retraining(self) -> bool:

@@ -111,6 +111,7 @@ def decide(
     open_kinds = tuple(kind for kind in CheckKind if _is_open(situation, kind, was_open=kind in was_open))
     decision = RetrainDecision(
         model_name=newest.model_name,
+        sequence=previous.sequence + 1 if previous else 1,
         window=newest.window,
         revision=0,
         verdict=verdict,
@@ -119,6 +120,8 @@ def decide(
         reasons=(*map(str, reasons), *against),
         kinds=tuple(reason.kind for reason in reasons),
         open_kinds=open_kinds,
+        new_kinds=tuple(kind for kind in open_kinds if kind not in was_open),
+        findings={kind.value: _found_last(situation, kind) for kind in open_kinds},
         attempt=attempt,
         retrainings=past[-MOST_RETRAININGS:],
         reports={check.kind.value: check.report_uri for check in newest.checks if check.report_uri},
@@ -228,8 +231,13 @@ def _is_open(situation: _Situation, kind: CheckKind, *, was_open: bool) -> bool:
     return was_open
 
 
+def _found_last(situation: _Situation, kind: CheckKind) -> tuple[str, ...]:
+    violated = (check for check in reversed(situation.findings(kind)) if check.verdict is CheckVerdict.VIOLATED)
+    return next((check.reasons[:_CITED] for check in violated), ())
+
+
 def _alert(decision: RetrainDecision, was_open: Collection[CheckKind], newest: WindowOutcome) -> AlertKind | None:
-    if set(decision.open_kinds) - set(was_open):
+    if decision.new_kinds:
         return AlertKind.NEW_KIND if was_open else AlertKind.VIOLATION
     if decision.is_retraining:
         return AlertKind.RETRAINING

@@ -1,7 +1,8 @@
 """The records of a watched model: one folder below ``monitoring/`` of the artifact store.
 
 ``windows/<window>/<kind>.json`` holds all that a check found, ``outcomes/<window>.json`` what has to be read of many
-windows at once, ``decisions/<window>.json`` what was decided. A decision is written once and never changed.
+windows at once, ``decisions/<number>.json`` what was decided, one after the other. A decision is written once and never
+changed. ``claims/`` keeps two tasks from doing the same thing.
 """
 
 import bisect
@@ -15,7 +16,7 @@ from airflow_mlops.domain.monitoring import CheckKind, Window, WindowCheck, chec
 from airflow_mlops.domain.retraining import MOST_WINDOWS, RetrainDecision, WindowOutcome
 from airflow_mlops.engines.fsspec import Storage
 
-_DECISION = re.compile(r"(?P<window>.+?Z--.+?Z)(\.(?P<revision>\d+))?\.json")
+_DECISION = re.compile(r"\d{8}\.json")
 _OUTCOME_FIGURES = 200
 """Figures of a check that an outcome keeps: of a drift check, those of the columns that drifted most."""
 
@@ -91,13 +92,8 @@ class MonitoringRecords:
     # Decisions --------------------------------------------------------------------------------------------------------
 
     def decision_names(self) -> list[str]:
-        """Return the file names of all decisions, in the order in which they count."""
-        found = {
-            name: (match["window"], int(match["revision"] or 0))
-            for name in (self.folder / "decisions").names()
-            if not name.startswith(".") and (match := _DECISION.fullmatch(name))
-        }
-        return sorted(found, key=lambda name: found[name])
+        """Return the file names of all decisions, oldest first."""
+        return [name for name in (self.folder / "decisions").names() if _DECISION.fullmatch(name)]
 
     def newest_decisions(self, most: int = 1) -> list[RetrainDecision]:
         """Return the newest decisions, oldest first."""
@@ -105,9 +101,9 @@ class MonitoringRecords:
         return [RetrainDecision.from_dict(json.loads(data)) for data in contents.values()]
 
     def create(self, decision: RetrainDecision) -> bool:
-        """Write a decision down, unless there is one, and return whether it was written.
+        """Write a decision down as the next one, and return whether it was written.
 
-        Of several workers that decide at once one wins, also when the store's answer was lost on the way.
+        Of several workers that decide at once one wins, and the others have to look again at what is known then.
         """
         place = self.folder / f"decisions/{decision.key}.json"
         if place.create_json(decision.to_dict()):
@@ -117,7 +113,18 @@ class MonitoringRecords:
 
     def claim(self, name: str, by: str) -> bool:
         """Take on a piece of work that only one task may do, and return whether it is this task's."""
-        place = self.folder / f"claims/{name}.json"
+        place = self._claim(name)
         if place.create_json({"by": by}):
             return True
         return bool(place.read_json().get("by") == by)
+
+    def claim_once(self, name: str) -> bool:
+        """Take on a piece of work that must not be done twice, and return whether it is still to be done."""
+        return self._claim(name).create_json({})
+
+    def unclaim(self, name: str) -> None:
+        """Give back a piece of work that could not be done."""
+        self._claim(name).remove()
+
+    def _claim(self, name: str) -> Storage:
+        return self.folder / f"claims/{name}.json"

@@ -52,3 +52,10 @@ class ReportLink(StoredLink):
 
     name = "Report"
     key = "mlops_report_url"
+
+
+class HistoryLink(StoredLink):
+    """The history of a watched model."""
+
+    name = "Model history"
+    key = "mlops_history_url"

@@ -8,21 +8,35 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias, Context
+from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.timezone import utcnow
 
 from airflow_mlops.assets import retraining_asset
 from airflow_mlops.domain.audit.entry import Chain
 from airflow_mlops.domain.audit.history import serving_history
 from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, Window, WindowCheck
+from airflow_mlops.domain.monitoring_html import HISTORY_WINDOWS, render_history
+from airflow_mlops.domain.registry import CHAMPION
 from airflow_mlops.domain.retraining import RetrainDecision, RetrainPolicy, RetrainVerdict
 from airflow_mlops.domain.retraining_events import retraining_decided
 from airflow_mlops.domain.retraining_rules import next_decision
 from airflow_mlops.domain.validation import ValidationReport
-from airflow_mlops.exceptions import InvalidInputError
+from airflow_mlops.exceptions import InvalidInputError, MlopsError
 from airflow_mlops.hooks.audit import audit_trail
+from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.monitoring import monitoring_records
+from airflow_mlops.links.mlflow import HistoryLink
 from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import MlopsOperator, work_key_of
+from airflow_mlops.operators.monitoring_alerts import (
+    ALERT_FORGOTTEN,
+    FORGOTTEN,
+    OWN_TIME,
+    Notifiers,
+    has_alert,
+    send_alert,
+    task_url,
+)
 
 if TYPE_CHECKING:
     from airflow_mlops.engines.monitoring import MonitoringRecords
@@ -32,10 +46,6 @@ RETRAININGS = AssetAlias("mlops-retrainings")
 
 _RECENT = 20
 """Decisions that a task looks back on, for one that was made and not told."""
-_OWN_TIME = timedelta(hours=1)
-"""How long telling is left to the task that decided. After that, another one does it."""
-_FORGOTTEN = timedelta(days=7)
-"""What is older is not told: Airflow may have forgotten that it was."""
 
 
 class RetrainDecisionOperator(MlopsOperator):
@@ -55,6 +65,13 @@ class RetrainDecisionOperator(MlopsOperator):
     :param window_end: first moment after the window (templated).
     :param policy: :class:`~airflow_mlops.domain.retraining.RetrainPolicy`, or the same as a mapping (templated).
 
+    :param notifiers: told of the first finding, of each new kind of finding, of a retraining, and when all is well
+        again: one message for all that a window brought. Their templates find ``monitoring`` in the context, a
+        :class:`~airflow_mlops.domain.monitoring_alert.MonitoringAlert` as a dict.
+    :param alert_every_window: tell of each window with a finding.
+    :param mlflow_conn_id: the MLflow connection. The history is kept in the champion's run, too, so that a browser can
+        open it; ``None`` for models that MLflow does not know.
+
     Returns the :class:`~airflow_mlops.domain.retraining.RetrainDecision` as a dict.
 
     :raises InvalidInputError: when a check is of another model or window.
@@ -62,6 +79,7 @@ class RetrainDecisionOperator(MlopsOperator):
     """
 
     template_fields: Sequence[str] = ("model_name", "checks", "validation", "window_start", "window_end", "policy")
+    operator_extra_links = (HistoryLink(),)
     ui_color = "#d0e0e3"
 
     def __init__(
@@ -73,6 +91,9 @@ class RetrainDecisionOperator(MlopsOperator):
         window_start: str | None = None,
         window_end: str | None = None,
         policy: RetrainPolicy | Mapping[str, Any] | None = None,
+        notifiers: Notifiers = (),
+        alert_every_window: bool = False,
+        mlflow_conn_id: str | None = MlflowHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -82,6 +103,9 @@ class RetrainDecisionOperator(MlopsOperator):
         self.window_start = window_start
         self.window_end = window_end
         self.policy = policy
+        self.notifiers = notifiers
+        self.alert_every_window = alert_every_window
+        self.mlflow_conn_id = mlflow_conn_id
         # As an inlet, to see which retrainings were told.
         self.inlets = [*self.inlets, RETRAININGS]
         self.outlets = [*self.outlets, RETRAININGS]
@@ -125,33 +149,68 @@ class RetrainDecisionOperator(MlopsOperator):
                 self.log.info("%s: %s", decided.window, decided.summary)
 
     def tell(self, records: MonitoringRecords, context: Context) -> None:
-        """Tell of the retrainings that were decided and not yet told.
+        """Tell what was decided and not yet told: retrainings to other Dags, and what people asked to be told."""
+        recent = records.newest_decisions(_RECENT)
+        self.tell_retrainings(records, recent, context)
+        links = {"History of the model": self.show(records, context), "Task": task_url(context)}
+        for decision in recent if self.notifiers else ():
+            is_due = has_alert(decision, every_window=self.alert_every_window)
+            if is_due and self._age(decision, context) < ALERT_FORGOTTEN:
+                send_alert(records, decision, self.notifiers, context, links)
 
-        Airflow keeps the event only when this task succeeds. So what was told is read from Airflow's own events; a
+    def tell_retrainings(self, records: MonitoringRecords, recent: Sequence[RetrainDecision], context: Context) -> None:
+        """Emit the events of retrainings that have none, and record them in the audit trail.
+
+        Airflow keeps an event only when the task succeeds. So what was told is read from Airflow's own events; a
         retry, or a later run when this one has failed for good, tells what is missing there.
         """
-        now, own = utcnow(), str(work_key_of(context))
-        asset = retraining_asset(self.model_name)
-        untold = [
-            decision
-            for decision in records.newest_decisions(_RECENT)
-            if decision.is_retraining and decision.decided_at is not None and now - decision.decided_at < _FORGOTTEN
-        ]
-        if not untold:
+        due = [item for item in recent if item.is_retraining and self._age(item, context) < FORGOTTEN]
+        if not due:
             return
-        told = _told(context, self.model_name, min(item.decided_at for item in untold if item.decided_at))
-        for decision in untold:
-            if decision.key not in told and self._may_tell(records, decision, own, now):
-                append_event(context, retraining_decided(decision))
-                context["outlet_events"][RETRAININGS].add(asset, extra=decision.event().to_dict())
-                self.log.warning("%s", decision.summary)
+        told = _told(context, self.model_name, min(item.decided_at for item in due if item.decided_at))
+        for decision in due:
+            if decision.key in told or not self._takes_on(records, decision, context):
+                continue
+            append_event(context, retraining_decided(decision))
+            asset = retraining_asset(self.model_name)
+            context["outlet_events"][RETRAININGS].add(asset, extra=decision.event().to_dict())
+            self.log.warning("%s", decision.summary)
 
-    def _may_tell(self, records: MonitoringRecords, decision: RetrainDecision, own: str, now: datetime) -> bool:
-        """Whether this task is the one to tell: it has decided, or the one that has failed to for some time."""
-        if decision.decided_by == own or decision.decided_at is None:
-            return True
-        hours = int((now - decision.decided_at) / _OWN_TIME)
-        return hours > 0 and records.claim(f"{decision.key}.tell.{hours}", own)
+    def show(self, records: MonitoringRecords, context: Context) -> str:
+        """Write the page of the model's history, link it in the UI, and return its address."""
+        page = records.folder / "history.html"
+        entries = audit_trail().newest(Chain.of_model(self.model_name))
+        html = render_history(
+            self.model_name, records.newest_outcomes(HISTORY_WINDOWS), records.newest_decisions(), entries, utcnow()
+        )
+        page.write_text(html)
+        HistoryLink.persist(context, self._shown_in_mlflow(html) or page.uri)
+        return page.uri
+
+    def _shown_in_mlflow(self, html: str) -> str:
+        """Keep the page in the champion's MLflow run, where a browser can open it; return "" where that is not so."""
+        if self.mlflow_conn_id is None:
+            return ""
+        try:
+            mlflow = MlflowHook(self.mlflow_conn_id).engine()
+            champion = mlflow.version_by_alias(self.model_name, CHAMPION)
+            return mlflow.log_page(champion.run_id, "monitoring/history.html", html) if champion else ""
+        except (MlopsError, AirflowNotFoundException) as error:
+            self.log.warning("The history is in the artifact store only: %s", error)
+            return ""
+
+    def _age(self, decision: RetrainDecision, context: Context) -> timedelta:
+        """Return how old a decision is; of another task's, that has time of its own to tell, as good as for ever."""
+        age = utcnow() - (decision.decided_at or utcnow())
+        is_own = decision.decided_by == str(work_key_of(context))
+        return age if is_own or age >= OWN_TIME else timedelta.max
+
+    def _takes_on(self, records: MonitoringRecords, decision: RetrainDecision, context: Context) -> bool:
+        """Whether this task is the one to tell: it has decided, or is the first to find that another one failed to."""
+        own = str(work_key_of(context))
+        return decision.decided_by == own or records.claim(
+            f"{decision.key}.tell.{int(self._age(decision, context) / OWN_TIME)}", own
+        )
 
     def _policy(self) -> RetrainPolicy:
         if isinstance(self.policy, RetrainPolicy):
@@ -201,6 +260,7 @@ def quality_check(report: ValidationReport, model_name: str, window: Window) -> 
 def _waiting(model_name: str, window: Window) -> RetrainDecision:
     return RetrainDecision(
         model_name=model_name,
+        sequence=0,
         window=window,
         revision=0,
         verdict=RetrainVerdict.WAITING,
@@ -221,5 +281,5 @@ def _superseded(model_name: str) -> set[str]:
 def _told(context: Context, model_name: str, since: datetime) -> set[str]:
     """Return the decisions that events of Airflow tell of."""
     uri = retraining_asset(model_name).uri
-    events = context["inlet_events"][RETRAININGS].after((since - _OWN_TIME).isoformat())
+    events = context["inlet_events"][RETRAININGS].after((since - OWN_TIME).isoformat())
     return {str((event.extra or {}).get("decision")) for event in events if event.asset.uri == uri}

@@ -2,18 +2,23 @@
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import BaseNotifier
 
 from airflow_mlops.domain.audit.entry import Chain, EventKind
 from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, Window, WindowCheck
 from airflow_mlops.domain.retraining import RetrainDecision, RetrainPolicy, RetrainVerdict
 from airflow_mlops.domain.training_request import RetrainingEvent
+from airflow_mlops.domain.validation import ValidationReport
+from airflow_mlops.exceptions import InvalidInputError
 from airflow_mlops.hooks.audit import audit_trail
+from airflow_mlops.hooks.monitoring import monitoring_records
 from airflow_mlops.operators.retraining import RETRAININGS, RetrainDecisionOperator
 from airflow_mlops.operators.windows import record_check
 
@@ -38,6 +43,7 @@ class Airflow:
 
     def __init__(self) -> None:
         self.events = Events()
+        self.links: dict[str, str] = {}
 
     def run(self, run_id: str, *, fails: bool = False, **arguments: Any) -> RetrainDecision:
         added: list[Any] = []
@@ -45,15 +51,17 @@ class Airflow:
         def add(asset: Any, extra: dict[str, Any]) -> None:
             added.append(SimpleNamespace(asset=asset, extra=extra, timestamp=datetime.now(UTC)))
 
-        ti = SimpleNamespace(
-            dag_id="watch", run_id=run_id, task_id="decide", map_index=-1, xcom_push=lambda key, value: None
-        )
+        ti = SimpleNamespace(dag_id="watch", run_id=run_id, task_id="decide", map_index=-1)
+        ti.xcom_push = lambda key, value: self.links.update({key: value})
         context: Any = {
+            "dag": None,
             "ti": ti,
             "inlet_events": {RETRAININGS: self.events},
             "outlet_events": {RETRAININGS: SimpleNamespace(add=add)},
         }
-        operator = RetrainDecisionOperator(task_id="decide", **{"model_name": "late", **arguments})
+        operator = RetrainDecisionOperator(
+            task_id="decide", **{"model_name": "late", "mlflow_conn_id": None, **arguments}
+        )
         decision = RetrainDecision.from_dict(operator.execute(context))
         if not fails:
             self.events.extend(added)
@@ -163,3 +171,132 @@ def test_windows_in_any_order_lead_to_the_same_retrainings_where_earlier_ones_ar
         airflow.run(str(number), checks=[check(number, verdicts[number])], policy=policy)
     assert [event.window for event in airflow.retrainings] == [window(1), window(4)]
     assert [event.attempt for event in airflow.retrainings] == [1, 2]
+
+
+class Mailbox(BaseNotifier):
+    """Keeps the messages that it sends, or fails."""
+
+    template_fields = ("text",)
+
+    def __init__(self, text: str = "{{ monitoring.subject }}") -> None:
+        super().__init__()
+        self.text = text
+        self.sent: list[str] = []
+        self.is_down = False
+
+    def notify(self, context: Any) -> None:
+        if self.is_down:
+            msg = "no mail today"
+            raise OSError(msg)
+        self.sent.append(self.text)
+
+
+def test_incident_is_told_at_its_beginning_at_a_retraining_and_at_its_end_and_never_twice(airflow: Airflow) -> None:
+    box = Mailbox()
+    for number, letter in enumerate(["violated", "violated", "violated", "passed", "passed", "passed"]):
+        for _ in range(2):  # a retry
+            airflow.run(str(number), checks=[check(number, letter)], notifiers=[box])
+    assert box.sent == [
+        "late version 1: data drift",
+        "late version 1: data drift again; a retraining starts",
+        "late version 1 has recovered",
+    ]
+
+
+def test_message_groups_what_a_window_brought_with_links(
+    airflow: Airflow, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow:8080/")
+    box = Mailbox("{{ monitoring.subject }}\n{{ monitoring.body }}")
+    airflow.run("scheduled__1+1", checks=[check(1), check(1, kind="bias")], notifiers=box)
+    (message,) = box.sent
+    assert message == (
+        "late version 1: data drift and bias\n"
+        "Window: 2013-04-02T00:00:00+00:00 to before 2013-04-03T00:00:00+00:00.\n\n"
+        "Data drift (new): temp has drifted.\n\n"
+        "Bias (new): temp has drifted.\n\n"
+        "late is not trained again: there is data drift and bias in this window, but not yet often enough.\n\n"
+        "Report on data drift: file:///data_drift-1.html\n"
+        "Report on bias: file:///bias-1.html\n"
+        f"History of the model: {store}/monitoring/late/history.html\n"
+        "Task: http://airflow:8080/dags/watch/runs/scheduled__1%2B1/tasks/decide"
+    )
+
+
+def test_every_window_with_a_finding_is_told_where_that_is_asked_for(airflow: Airflow) -> None:
+    box = Mailbox()
+    for number in range(4):
+        airflow.run(str(number), checks=[check(number)], notifiers=box, alert_every_window=True)
+    assert box.sent[2:] == ["late version 1: still data drift"] * 2
+
+
+def test_notifier_that_fails_loses_neither_the_retraining_nor_its_message(airflow: Airflow) -> None:
+    broken, box = Mailbox(), Mailbox()
+    broken.is_down = True
+    for number in (1, 2):
+        airflow.run(str(number), checks=[check(number)], notifiers=[broken, box])
+    assert len(airflow.retrainings) == 1
+    assert len(box.sent) == 2
+    broken.is_down = False
+    airflow.run("2", checks=[check(2)], notifiers=[broken, box])
+    assert broken.sent == ["late version 1: data drift again; a retraining starts"]
+    assert len(box.sent) == 2
+
+
+def report(*, success: bool) -> dict[str, Any]:
+    return ValidationReport(
+        suite_name="flights",
+        suite_digest="d",
+        dataset_name="flights",
+        dataset_digest="e" * 64,
+        rows=100,
+        success=success,
+        expectation_count=3,
+        failure_count=0 if success else 1,
+        outcomes=(),
+        report_uri="file:///validation.html",
+    ).to_dict()
+
+
+def test_failed_validation_alerts_and_never_retrains(airflow: Airflow, store: Path) -> None:
+    box = Mailbox()
+    for number in range(4):
+        decision = airflow.run(str(number), checks=[check(number)], validation=report(success=False), notifiers=box)
+    assert airflow.retrainings == []
+    assert box.sent == ["late version 1: bad data"]
+    assert decision.findings["quality"][0].startswith("1 of 3 expectations of the suite 'flights' failed on flights")
+    assert (store / f"monitoring/late/windows/{window(3).key}/quality.json").exists()
+
+
+def test_window_without_any_result_says_which_it_is_by_its_parameters(airflow: Airflow) -> None:
+    bounds: dict[str, Any] = {"window_start": window(1).start.isoformat(), "window_end": window(1).end.isoformat()}
+    decision = airflow.run("1", checks=[None], **bounds)
+    assert (decision.window, decision.verdict) == (window(1), RetrainVerdict.NO_REASON)
+    with pytest.raises(InvalidInputError, match="they name none"):
+        airflow.run("2", checks=[None, None])
+
+
+def test_checks_of_another_window_or_model_are_refused(airflow: Airflow) -> None:
+    with pytest.raises(InvalidInputError, match="must be of one window"):
+        airflow.run("1", checks=[check(1), check(2)])
+    with pytest.raises(InvalidInputError, match="A check is of late, but this task decides about other"):
+        airflow.run("1", checks=[check(1)], model_name="other")
+
+
+def test_page_of_the_history_is_written_and_linked(airflow: Airflow, store: Path) -> None:
+    for number in range(3):
+        airflow.run(str(number), checks=[check(number)])
+    page = (store / "monitoring/late/history.html").read_text()
+    assert "Retrain late: data drift of version 1" in page
+    assert airflow.links["mlops_history_url"] == str(store / "monitoring/late/history.html")
+
+
+def test_all_figures_of_a_check_stay_in_its_record_and_the_outcome_is_small(airflow: Airflow, store: Path) -> None:
+    many = WindowCheck.from_dict(check(1))
+    many = replace(many, figures={f"drift.c{number}": 1.0 for number in range(5000)})
+    record_check(many)
+    airflow.run("1", checks=[many.bounded().to_dict()])
+    records = monitoring_records("late")
+    assert len(records.checks(window(1))[CheckKind.DATA_DRIFT].figures) == 5000
+    (kept,) = records.newest_outcomes()
+    assert len(kept.checks[0].figures) == 200
