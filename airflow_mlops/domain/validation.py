@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from airflow_mlops.domain.quarantine import Quarantine
 from airflow_mlops.domain.serialization import Document, digest_of
 from airflow_mlops.exceptions import SuiteError
 
@@ -25,6 +26,8 @@ class OnFailure(enum.StrEnum):
     FAIL = "fail"
     WARN = "warn"
     SKIP = "skip"
+    QUARANTINE = "quarantine"
+    """Put the failing rows aside, and go on with the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,8 @@ class ValidationReport(Document):
     failure_count: int
     outcomes: tuple[ExpectationOutcome, ...]
     """Every outcome in ``validation.json``; in XCom only failed ones, shortened, as far as they fit."""
+    quarantine: Quarantine | None = None
+    """What became of the rows that fail, where they may be put aside."""
     dataset_uri: str | None = None
     """Where the data lies: a snapshot's folder, or ``sql://connection/table``."""
     report_uri: str | None = None
@@ -155,12 +160,17 @@ class ValidationReport(Document):
         )
 
 
+def subject(kwargs: Mapping[str, Any]) -> str:
+    """Return the columns that an expectation is about, in words."""
+    return ", ".join(
+        str(value) for key, value in kwargs.items() if key in {"column", "column_A", "column_B", "column_list"}
+    )
+
+
 def describe(outcome: ExpectationOutcome) -> str:
     """Say in one clause what a failed expectation found."""
-    subject = ", ".join(
-        str(value) for key, value in outcome.kwargs.items() if key in {"column", "column_A", "column_B", "column_list"}
-    )
-    name = f"{outcome.type}({subject})" if subject else outcome.type
+    about = subject(outcome.kwargs)
+    name = f"{outcome.type}({about})" if about else outcome.type
     if outcome.problem:
         return f"{name}: {outcome.problem}"
     if outcome.unexpected_count is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_mlops.domain.dataset import SnapshotManifest, SourceFile
-from airflow_mlops.exceptions import DatasetError
+from airflow_mlops.exceptions import DatasetError, NoRowsError
 from airflow_mlops.hooks.delta import delta_location
 from airflow_mlops.operators.dataset import SnapshotOperator
 
@@ -46,7 +46,7 @@ class DeltaSnapshotOperator(SnapshotOperator):
                 files = spool_batches(delta.batches, Path(temporary))
             if not files:
                 msg = f"{address} has no rows."
-                raise DatasetError(msg)
+                raise NoRowsError(msg)
             return self.write_parts(
                 [LocalSource(uri=address, path=file) for file in files],
                 folder,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from airflow_mlops.domain.dataset import SnapshotManifest, SourceFile
 from airflow_mlops.domain.sql import SqlSource
-from airflow_mlops.exceptions import DatasetError
+from airflow_mlops.exceptions import NoRowsError
 from airflow_mlops.hooks.sql import sql_engine
 from airflow_mlops.operators.dataset import SnapshotOperator
 
@@ -52,7 +52,7 @@ class SqlSnapshotOperator(SnapshotOperator):
                 files = spool_rows(rows, Path(temporary), str(source))
             if not files:
                 msg = f"{source} has no rows."
-                raise DatasetError(msg)
+                raise NoRowsError(msg)
             size = sum(file.stat().st_size for file in files)
             return self.write_parts(
                 [LocalSource(uri=source.uri, path=file, has_inferred_types=True) for file in files],

@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_mlops.domain.audit.events import data_validated
+from airflow_mlops.domain.audit.events import data_validated, snapshot_taken
 from airflow_mlops.domain.dataset import Snapshot, check_dataset_name
+from airflow_mlops.domain.quarantine import check_max_share
 from airflow_mlops.domain.sql import SqlSource
 from airflow_mlops.domain.validation import OnFailure, Suite, ValidationReport, describe
 from airflow_mlops.domain.validation_html import render
@@ -19,6 +20,10 @@ from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import MlopsOperator, report_folder
 from airflow_mlops.operators.databases import run_in_database
+from airflow_mlops.operators.quarantine import QuarantineTask
+
+SNAPSHOT_KEY = "snapshot"
+"""The XCom with the snapshot that what follows should read."""
 
 
 class DataValidationOperator(MlopsOperator):
@@ -41,7 +46,11 @@ class DataValidationOperator(MlopsOperator):
     :param suite: path or storage address of a JSON or YAML file in the format of Great Expectations 1; a relative path
         starts at the Dag's folder, then at the working directory. Or the suite itself as a ``dict`` (templated).
     :param on_failure: ``fail`` fails the task, ``warn`` logs and goes on, ``skip`` skips the task and, by default, what
-        follows it.
+        follows it, ``quarantine`` puts the failing rows of a snapshot aside and goes on with the others.
+    :param max_quarantined: the largest share of rows, from 0 to 1, that may be put aside; more fail the task.
+
+    The snapshot to go on with is in the XCom ``snapshot``: ``validate.output["snapshot"]``. With ``quarantine`` it has
+    the rows that pass, otherwise it is ``dataset`` itself.
     """
 
     # There is no template_ext: the path of a JSON file is a path, and not a template to read.
@@ -57,7 +66,8 @@ class DataValidationOperator(MlopsOperator):
         table: str | None = None,
         query: str | None = None,
         dataset_name: str | None = None,
-        on_failure: Literal["fail", "warn", "skip"] = "fail",
+        on_failure: Literal["fail", "warn", "skip", "quarantine"] = "fail",
+        max_quarantined: float = 0.05,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -68,12 +78,14 @@ class DataValidationOperator(MlopsOperator):
         self.query = query
         self.dataset_name = dataset_name
         self.on_failure = OnFailure(on_failure)
+        self.max_quarantined = check_max_share(max_quarantined)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Measure the snapshot against the suite, record the report, and enforce it."""
+        """Measure the data against the suite, record the report, enforce it, and say which snapshot to go on with."""
         report = self.measure(context)
         report = self.record(report, context)
         self.enforce(report)
+        self.hand_on(report, context)
         return report.bounded().to_dict()
 
     def measure(self, context: Context) -> ValidationReport:
@@ -92,21 +104,30 @@ class DataValidationOperator(MlopsOperator):
         snapshot = Snapshot.from_dict(self.dataset)
         with open_snapshot(open_storage(snapshot.uri)) as local:
             outcomes = run_suite(suite, local.parts)
-        failures = sum(not outcome.success for outcome in outcomes)
-        return ValidationReport(
-            suite_name=suite.name,
-            suite_digest=suite.digest,
-            dataset_name=snapshot.dataset_name,
-            dataset_digest=snapshot.digest,
-            dataset_uri=snapshot.uri,
-            rows=snapshot.rows,
-            success=failures == 0,
-            expectation_count=len(outcomes),
-            failure_count=failures,
-            outcomes=outcomes,
-        )
+            failures = sum(not outcome.success for outcome in outcomes)
+            report = ValidationReport(
+                suite_name=suite.name,
+                suite_digest=suite.digest,
+                dataset_name=snapshot.dataset_name,
+                dataset_digest=snapshot.digest,
+                dataset_uri=snapshot.uri,
+                rows=snapshot.rows,
+                success=failures == 0,
+                expectation_count=len(outcomes),
+                failure_count=failures,
+                outcomes=outcomes,
+            )
+            if self.on_failure is not OnFailure.QUARANTINE or report.success or report.crashed:
+                return report
+            task = QuarantineTask(
+                snapshot=snapshot, suite=suite, outcomes=outcomes, max_share=self.max_quarantined, check=run_suite
+            )
+            return replace(report, quarantine=task.run(local))
 
     def _measure_in_database(self, conn_id: str, suite: Suite) -> ValidationReport:
+        if self.on_failure is OnFailure.QUARANTINE:
+            msg = "on_failure='quarantine' needs a dataset: take a snapshot of the table or query, and validate that."
+            raise InvalidInputError(msg)
         source = SqlSource.of(conn_id, table=self.table, query=self.query)
         rows, outcomes = run_in_database(source, suite)
         failures = sum(not outcome.success for outcome in outcomes)
@@ -131,6 +152,11 @@ class DataValidationOperator(MlopsOperator):
         page.write_text(render(report, datetime.now(UTC)))
         (folder / "validation.json").write_json(report.to_dict())
         append_event(context, data_validated(report))
+        if report.quarantine:
+            from airflow_mlops.engines.snapshots import read_manifest
+
+            for snapshot in filter(None, (report.quarantine.passing, report.quarantine.quarantined)):
+                append_event(context, snapshot_taken(snapshot, read_manifest(open_storage(snapshot.uri))))
         return report
 
     def enforce(self, report: ValidationReport) -> None:
@@ -149,11 +175,21 @@ class DataValidationOperator(MlopsOperator):
         if report.success:
             self.log.info("%s met all %d expectations.", report.dataset_name, report.expectation_count)
             return
-        if self.on_failure is OnFailure.FAIL:
-            raise ValidationFailedError(report.summary())
+        if report.quarantine and not report.quarantine.refusal:
+            self.log.warning("%s %s", report.summary(), report.quarantine)
+            return
+        if self.on_failure in {OnFailure.FAIL, OnFailure.QUARANTINE}:
+            raise ValidationFailedError(f"{report.summary()} {report.quarantine or ''}".rstrip())
         if self.on_failure is OnFailure.SKIP:
             raise AirflowSkipException(report.summary())
         self.log.warning(report.summary())
+
+    def hand_on(self, report: ValidationReport, context: Context) -> None:
+        """Put the snapshot to go on with into the XCom ``snapshot``."""
+        if self.dataset is not None:
+            passing = report.quarantine.passing if report.quarantine else None
+            snapshot = passing or Snapshot.from_dict(self.dataset)
+            context["ti"].xcom_push(key=SNAPSHOT_KEY, value=snapshot.to_dict())
 
     def _read_suite(self, context: Context) -> Suite:
         from airflow_mlops.engines.yaml import read_document

@@ -36,11 +36,19 @@ with DAG(
         end="{{ params.until }}",
     )
     DataValidationOperator(task_id="validate", dataset=snapshot.output, suite="suite.yaml", retries=3)
+    isolate = DataValidationOperator(
+        task_id="isolate",
+        dataset=snapshot.output,
+        suite="suite.yaml",
+        on_failure="quarantine",
+        max_quarantined=0.4,
+    )
+    again = DataValidationOperator(task_id="again", dataset=isolate.output["snapshot"], suite="suite.yaml")
 """
 SUITE = """
 name: numbers
 expectations:
-- {type: expect_column_max_to_be_between, kwargs: {column: n, max_value: 2}}
+- {type: expect_column_values_to_be_between, kwargs: {column: n, max_value: 2}}
 """
 
 
@@ -77,7 +85,7 @@ def test_a_month_is_taken_announced_validated_and_recorded(dag: Any, tmp_path: P
     from sqlalchemy import select
 
     run_id, states, values = run(dag, until="2013-02-01")
-    assert states == {"snapshot": "success", "validate": "success"}
+    assert set(states.values()) == {"success"}
     snapshot = Snapshot.from_dict(values["snapshot"])
     assert snapshot.rows == 2
     assert ValidationReport.from_dict(values["validate"]).dataset_digest == snapshot.digest
@@ -87,7 +95,7 @@ def test_a_month_is_taken_announced_validated_and_recorded(dag: Any, tmp_path: P
     assert [(uri, extra["digest"]) for uri, extra in events] == [("mlops://datasets/numbers", snapshot.digest)]
     record = audit_trail().read(Chain.of_dataset("numbers"))
     assert record.is_whole
-    taken, validated = record.entries
+    taken, validated = record.entries[:2]
     assert str(taken.event.origin) == f"snapshot_and_validate / {run_id} / snapshot, try 1"
     assert taken.event.started_by == "dag_test"
     assert [source["uri"] for source in taken.happening.facts["sources"]] == [str(tmp_path / "n.csv")]
@@ -96,6 +104,16 @@ def test_a_month_is_taken_announced_validated_and_recorded(dag: Any, tmp_path: P
 
 def test_bad_data_fails_at_once_and_leaves_its_report(dag: Any, tmp_path: Path) -> None:
     _, states, _ = run(dag)
-    assert states == {"snapshot": "success", "validate": "failed"}
-    (document,) = (tmp_path / "store/reports").rglob("validation.json")
+    assert states["validate"] == "failed"
+    (document,) = (tmp_path / "store/reports").rglob("validate/validation.json")
     assert json.loads(document.read_text())["failure_count"] == 1
+
+
+def test_what_follows_a_quarantine_reads_the_rows_that_pass(dag: Any) -> None:
+    _, states, values = run(dag)
+    assert (states["isolate"], states["again"]) == ("success", "success")
+    isolated, again = (ValidationReport.from_dict(values[name]) for name in ("isolate", "again"))
+    assert isolated.quarantine is not None
+    assert isolated.quarantine.passing is not None
+    assert (isolated.rows, again.rows) == (3, 2)
+    assert again.dataset_digest == isolated.quarantine.passing.digest

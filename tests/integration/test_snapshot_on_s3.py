@@ -33,7 +33,9 @@ def context(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_ROOT", f"{s3_bucket}/artifacts")
     return {
         "dag": SimpleNamespace(folder="/nowhere"),
-        "ti": SimpleNamespace(dag_id="loop", run_id="run", task_id="validate", map_index=-1),
+        "ti": SimpleNamespace(
+            dag_id="loop", run_id="run", task_id="validate", map_index=-1, xcom_push=lambda **_: None
+        ),
         "outlet_events": defaultdict(lambda: SimpleNamespace(extra=None)),
     }
 

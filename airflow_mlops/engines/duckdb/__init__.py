@@ -6,6 +6,7 @@ Everything streams: memory stays below ``DuckDbLimits.memory``, and what does no
 from airflow_mlops.engines.duckdb.connection import DuckDbLimits
 from airflow_mlops.engines.duckdb.label_share import LabelShare, count_labelled
 from airflow_mlops.engines.duckdb.overlap import SharedRows, count_shared_rows
+from airflow_mlops.engines.duckdb.quarantine import Separated, row_conditions, separate_rows
 from airflow_mlops.engines.duckdb.snapshot import MeasuredData, take_snapshot
 from airflow_mlops.engines.duckdb.sources import LocalSource
 
@@ -14,8 +15,11 @@ __all__ = [
     "LabelShare",
     "LocalSource",
     "MeasuredData",
+    "Separated",
     "SharedRows",
     "count_labelled",
     "count_shared_rows",
+    "row_conditions",
+    "separate_rows",
     "take_snapshot",
 ]

@@ -74,16 +74,25 @@ def take_snapshot(
             where = f" in the window {window}" if window else ""
             msg = f"No row is left{where} of {len(tables)} files, the first of them {tables[0].source.uri}."
             raise NoRowsError(msg)
-        rows = sum(parts.values())
-        relation = (
-            f"read_parquet([{', '.join(path_literal(folder / part) for part in parts)}], hive_partitioning = false)"
-        )
-        return MeasuredData(
-            digest=table_digest(connection, relation, rows),
-            columns=_summarize(connection, relation),
-            parts=parts,
-            window=_found_times(connection, relation, window),
-        )
+        return measure_parts(connection, folder, parts, window)
+
+
+def measure_parts(
+    connection: "DuckDBPyConnection", folder: Path, parts: dict[str, int], window: TimeWindow | None
+) -> MeasuredData:
+    """Return digest, statistics and times of Parquet files in ``folder``, which are given with their rows."""
+    relation = parquet_relation([folder / part for part in parts])
+    return MeasuredData(
+        digest=table_digest(connection, relation, sum(parts.values())),
+        columns=_summarize(connection, relation),
+        parts=parts,
+        window=_found_times(connection, relation, window),
+    )
+
+
+def parquet_relation(files: Sequence[Path]) -> str:
+    """Return the table function that reads Parquet files as one table."""
+    return f"read_parquet([{', '.join(path_literal(file) for file in files)}], hive_partitioning = false)"
 
 
 def _window_condition(table: SourceTable, window: TimeWindow | None) -> str:
@@ -164,8 +173,8 @@ def _summarize(connection: "DuckDBPyConnection", relation: str) -> tuple[ColumnS
     table = connection.sql(f"FROM {relation}")
     kinds = list(zip(table.columns, table.types, strict=True))
     expressions = [text for name, kind in kinds for text in _aggregates(identifier(name), kind)]
-    row = connection.execute(f"SELECT {', '.join(expressions)} FROM {relation}").fetchone()
-    assert row is not None  # noqa: S101 - an aggregate without groups has one row
+    # All of it, though an aggregate without groups has one row: DuckDB refuses the next query while a result is open.
+    (row,) = connection.execute(f"SELECT {', '.join(expressions)} FROM {relation}").fetchall()
     values = iter(row)
     return tuple(
         ColumnSummary(
@@ -213,8 +222,7 @@ def _found_times(connection: "DuckDBPyConnection", relation: str, window: TimeWi
         return None
     column = identifier(window.column)
     ends = ", ".join(f"epoch_us({end}({column}) FILTER (isfinite({column})))" for end in ("min", "max"))
-    row = connection.execute(f"SELECT {ends} FROM {relation}").fetchone()
-    first, last = row or (None, None)
+    ((first, last),) = connection.execute(f"SELECT {ends} FROM {relation}").fetchall()
     return replace(window, first=_from_epoch(first), last=_from_epoch(last))
 
 

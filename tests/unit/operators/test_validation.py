@@ -40,7 +40,9 @@ def context(dag_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_ROOT", str(tmp_path / "store"))
     return {
         "dag": SimpleNamespace(folder=str(dag_folder)),
-        "ti": SimpleNamespace(dag_id="loop", run_id="manual__2013", task_id="validate", map_index=-1),
+        "ti": SimpleNamespace(
+            dag_id="loop", run_id="manual__2013", task_id="validate", map_index=-1, xcom_push=lambda **_: None
+        ),
         "outlet_events": {},
     }
 
