@@ -15,8 +15,8 @@ _SHOWN = 500
 _WIDTH, _HEIGHT = 180, 44
 _STATES = {CheckVerdict.PASSED: "pass", CheckVerdict.VIOLATED: "fail", CheckVerdict.UNDECIDED: "crash"}
 _STYLE = """<style>
-td svg { width: 180px; height: 44px; display: block; } .reference { fill: var(--champion); }
-.current { fill: var(--candidate); } .reference, .current { opacity: .75; }
+td svg { width: 180px; height: 44px; display: block; }
+rect.reference { fill: var(--champion); } rect.current { fill: var(--candidate); } rect { opacity: .75; }
 .key.reference { color: var(--champion); } .key.current { color: var(--candidate); }
 .small { font-size: .85rem; opacity: .8; }
 </style>"""

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,18 +14,21 @@ import pytest
 
 from airflow_mlops.domain.audit.entry import Chain, EventKind
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.drift.report import DriftReport
+from airflow_mlops.domain.drift.report import DriftReport, ProfileReference
 from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, WindowCheck, check_path
-from airflow_mlops.domain.registry import CHAMPION, ModelVersion
+from airflow_mlops.domain.registry import CHAMPION, TAG_DATASET_URI, ModelVersion
+from airflow_mlops.exceptions import DatasetError, InvalidInputError
 from airflow_mlops.hooks.audit import audit_trail
-from airflow_mlops.hooks.storage import artifact_store
+from airflow_mlops.hooks.storage import artifact_store, open_storage
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.drift import DriftCheckOperator
+from airflow_mlops.operators.profile import ProfileOperator
 
 from .test_evaluation_operator import loop
 from .test_promotion_operators import Loop
 
 __all__ = ["loop"]  # a fixture
+pytest_plugins = ["tests.integration.s3"]
 pytestmark = pytest.mark.integration
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -50,7 +54,7 @@ def rows(count: int = 2000, *, shift: float = 0.0, **more: Any) -> dict[str, Any
 
 def promoted(loop: Loop, training: Snapshot) -> ModelVersion:
     """Make a version that takes ``x`` and was trained on a snapshot the champion."""
-    known = {
+    known: dict[str, Any] = {
         "dataset_name": training.dataset_name,
         "dataset_digest": training.digest,
         "dataset_uri": training.uri,
@@ -106,28 +110,148 @@ def test_window_like_the_training_data_passes_and_another_is_violated_and_told(l
     assert WindowCheck.from_dict(record.read_json()) == moved
 
 
-def test_texts_and_embeddings_of_a_window_are_compared_and_shown(loop: Loop) -> None:
-    def talk(words: str, mean: float) -> dict[str, Any]:
-        comments = [" ".join(random.choice(words.split(), 9)) for _ in range(300)]
-        return rows(300, comment=comments, vector=list(random.normal(mean, 1, (300, 6))))
+def test_report_shows_every_column_and_evidently_stands_beside_it(loop: Loop) -> None:
+    version = promoted(loop, snapshot(loop, "train", rows()))
+    moved = snapshot(loop, "moved", rows(shift=0.5))
+    spec = {"columns": ["x", "plan"], "sample_rows": 500}
+    found = check(loop, moved, spec=spec, evidently_report=True)
+    page = Path(str(found.report_uri)).read_text()
+    assert "Violated" in page
+    assert '<a href="evidently.html"' in page
+    assert "on a random sample of 500 and 500 rows" in page
+    assert page.count("<svg") == 2
+    beside = Path(str(found.report_uri)).with_name("evidently.html").read_text()
+    assert "Wasserstein distance (normed)" in beside
+    link = loop.xcoms["drift-0", "mlops_report_url"]
+    run, key = version.run_id, found.window.key
+    assert link.endswith(f"/runs/{run}/artifacts/drift/{key}/drift.html")
+    shown = httpx.get(
+        f"{loop.mlflow.tracking_uri}/get-artifact", params={"path": f"drift/{key}/drift.html", "run_uuid": run}
+    ).text
+    assert f"/runs/{run}/artifacts/drift/{key}/evidently.html" in shown
 
-    promoted(loop, snapshot(loop, "train-talk", talk("parcel late box damaged refund driver", 0)))
-    spec = {"text": ["comment"], "embeddings": ["vector"], "stable": ["vector"]}
-    same = check(loop, snapshot(loop, "same-talk", talk("parcel late box damaged refund driver", 0)), spec=spec)
-    assert same.verdict is PASSED, same.reasons
-    moved = check(
-        loop,
-        snapshot(loop, "moved-talk", talk("login password screen black update app", 1)),
-        day=1,
-        spec=spec,
-        evidently_report=True,
+
+def test_reference_is_profiled_once_and_its_profile_kept_with_it(loop: Loop) -> None:
+    training = snapshot(loop, "train", rows())
+    promoted(loop, training)
+    window = snapshot(loop, "window", rows(shift=0.3))
+    first = check(loop, window)
+    for part in Path(training.uri).glob("part-*.parquet"):
+        part.write_bytes(b"nobody reads it again")
+    again = check(loop, window, day=1)
+    assert again.figures["drift.x"] == first.figures["drift.x"]
+    kept = Path(training.uri) / "_profile-own.json"
+    kept.write_text('{"schema_version": 0}')  # as another release may have written it
+    with pytest.raises(DatasetError, match="changed after it was written"):
+        check(loop, window, day=2)
+
+
+def test_parts_that_mapped_tasks_profile_are_judged_as_the_whole(loop: Loop) -> None:
+    promoted(loop, snapshot(loop, "train", rows(shift=0.0)))
+    columns = rows(3000, shift=0.4)
+    whole = check(loop, snapshot(loop, "whole", columns))
+    parts = [
+        snapshot(loop, f"part{start}", {name: values[start : start + 1000] for name, values in columns.items()})
+        for start in range(0, 3000, 1000)
+    ]
+    assert _told(check(loop, parts, day=1)) == _told(whole)
+    profiles = []
+    for part in parts:
+        operator = ProfileOperator(task_id="profile", snapshot=part.to_dict(), model_name=loop.model_name)
+        profiles.append(json.loads(json.dumps(operator.execute(loop.context(operator)))))
+    merged = check(loop, [ProfileReference.from_dict(item) for item in profiles], day=2, evidently_report=True)
+    assert _told(merged) == _told(whole)
+    assert report_of(merged).drift.current.dataset_name == "part0, part1000, part2000"
+
+
+def _told(found: WindowCheck) -> tuple[Any, ...]:
+    return found.rows, found.verdict, {name: pytest.approx(value) for name, value in found.figures.items()}
+
+
+def test_predictions_are_compared_with_the_first_window_of_the_version(loop: Loop) -> None:
+    promoted(loop, snapshot(loop, "train", rows()))
+    said = [snapshot(loop, f"log{day}", rows(probability=random.normal(shift, 1, 2000))) for day, shift in
+            enumerate((0, 0, 2))]  # fmt: skip
+    first, second, third = (check(loop, window, day=day) for day, window in enumerate(said))
+    assert [found.verdict for found in (first, second, third)] == [PASSED, PASSED, VIOLATED]
+    assert report_of(first).drift.notes == (
+        "The reference has no column probability to compare with.",
+        "The reference has no probability: later windows of version 1 are compared with this one.",
     )
+    assert third.reasons[0].startswith("The prediction probability has drifted: ")
+    assert third.figures["drift.probability"] == pytest.approx(2, abs=0.2)
+    repeated = check(loop, said[0], day=0)
+    assert _told(repeated) == _told(first)
+    named = check(loop, said[1], day=4, prediction_reference=said[2].to_dict())
+    assert named.reasons[0].startswith("The prediction probability has drifted: ")
+
+
+def test_rows_that_do_not_come_violate_the_window(loop: Loop) -> None:
+    promoted(loop, snapshot(loop, "train", rows()))
+    window = snapshot(loop, "window", rows())
+    for day in range(3):
+        assert "volume" not in check(loop, window, day=day).figures
+    few = check(loop, snapshot(loop, "few", rows(500)), day=3)
+    assert few.figures["volume"] == 0.25
+    assert few.reasons == (
+        "Too few rows came: 500 instead of about 2,000 (0.25 times), by the median of the 3 windows before.",
+    )
+
+
+def test_rows_per_time_of_the_reference_say_what_to_expect_at_first(loop: Loop) -> None:
+    at = [START - 10 * DAY + index * timedelta(minutes=14.4) for index in range(1000)]
+    training = snapshot(
+        loop, "train", rows(1000, at=at), time_column="at", start=(START - 10 * DAY).isoformat(), end=START.isoformat()
+    )
+    promoted(loop, training)
+    assert check(loop, snapshot(loop, "window", rows(300))).figures["volume"] == pytest.approx(3)
+
+
+def test_window_without_rows_or_before_any_champion_is_undecided_and_recorded(loop: Loop) -> None:
+    before = check(loop, None)
+    assert (before.verdict, before.model_version) == (UNDECIDED, "")
+    assert before.reasons[0].startswith(f"No version of {loop.model_name} has the alias champion yet")
+    promoted(loop, snapshot(loop, "train", rows()))
+    for empty in (check(loop, None), check(loop, [])):
+        assert (empty.verdict, empty.rows, empty.model_version) == (UNDECIDED, 0, "1")
+        assert WindowCheck.from_dict((artifact_store() / check_path(empty)).read_json()) == empty
+
+
+def test_version_that_does_not_say_what_it_was_trained_on_needs_a_reference(loop: Loop) -> None:
+    version = promoted(loop, snapshot(loop, "train", rows()))
+    loop.mlflow.set_version_tags(version, {TAG_DATASET_URI: ""})
+    window = snapshot(loop, "window", rows())
+    with pytest.raises(InvalidInputError, match=r"has no tag airflow_mlops\.dataset_uri, so it is not known"):
+        check(loop, window)
+    assert check(loop, window, reference=window.to_dict()).figures["drift.x"] == pytest.approx(0, abs=1e-12)
+
+
+def test_retry_of_a_violated_window_is_told_once(loop: Loop) -> None:
+    promoted(loop, snapshot(loop, "train", rows()))
+    moved = snapshot(loop, "moved", rows(shift=0.5))
+    assert check(loop, moved) == check(loop, moved)
+    assert len(drift_entries(loop)) == 1
+
+
+@pytest.mark.parametrize("wrong", ["a text", [3]])
+def test_window_that_is_neither_snapshot_nor_profile_is_refused(loop: Loop, wrong: Any) -> None:
+    promoted(loop, snapshot(loop, "train", rows()))
+    operator = DriftCheckOperator(
+        task_id="d", model_name=loop.model_name, current=wrong, window_start=START, window_end=START + DAY
+    )
+    with pytest.raises(InvalidInputError, match="is neither a snapshot nor a profile"):
+        operator.execute(loop.context(operator))
+
+
+def test_all_of_it_lies_on_s3(loop: Loop, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_ROOT", f"{s3_bucket}/artifacts")
+    training = snapshot(loop, "train", rows(probability=random.normal(0, 1, 2000)))
+    promoted(loop, training)
+    moved = check(loop, snapshot(loop, "moved", rows(shift=0.5, probability=random.normal(2, 1, 2000))))
     assert moved.verdict is VIOLATED
-    assert moved.reasons[0].startswith("vector must not drift, and has: ")
-    assert min(moved.figures["drift.comment"], moved.figures["drift.vector"]) > 0.9
-    found = {item.column: item for item in report_of(moved).drift.columns}
-    assert {"x", "comment", "comment.text_length", "comment.word_count", "vector"} <= found.keys()
-    page = Path(str(moved.report_uri)).read_text()
-    assert "domain_classifier" in page
-    assert "by chance 0.005" in page
-    assert Path(str(moved.report_uri)).with_name("evidently.html").exists()
+    assert str(moved.report_uri).startswith(f"{s3_bucket}/artifacts/reports/")
+    assert WindowCheck.from_dict((artifact_store() / check_path(moved)).read_json()) == moved
+    assert (open_storage(training.uri) / "_profile-own.json").exists()
+    assert len(drift_entries(loop)) == 1
+    again = check(loop, snapshot(loop, "moved2", rows(shift=0.5)), day=1)
+    assert again.figures["drift.x"] == pytest.approx(moved.figures["drift.x"], abs=0.1)

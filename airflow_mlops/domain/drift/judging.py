@@ -77,7 +77,7 @@ def _share(drift: DataDrift, spec: DriftSpec) -> str:
     names = _names((f"{item.column} {_value(item)}" for item in drift.drifted), len(drift.drifted))
     return (
         f"{len(drift.drifted)} of {drift.compared} columns have drifted ({drift.share:.0%}), "
-        f"{'below' if below else 'which reaches'} the drift_share of {spec.drift_share:.0%}{names}."
+        f"{'below' if below else 'which reaches'} the drift_share of {spec.drift_share:.0%}{names}"
     )
 
 
@@ -140,7 +140,7 @@ def _each(sentences: Iterable[str]) -> Iterable[str]:
 
 def _names(names: Iterable[str], count: int) -> str:
     shown = [name for name, _ in zip(names, range(_SHOWN), strict=False)]
-    return f": {', '.join(shown)}{', …' if count > _SHOWN else ''}" if shown else ""
+    return f": {', '.join(shown)}{', …' if count > _SHOWN else '.'}" if shown else "."
 
 
 def _value(item: ColumnDrift) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from airflow_mlops.domain.profile import TAIL_BINS, Categories, ColumnProfile, Distribution, Histogram, Values
 
 _BARS: Final = 24
-_CATEGORIES: Final = 8
+_CATEGORIES: Final = 12
 _TAIL: Final = 0.002
 """Share of the rows on either side that is drawn into the outermost bars."""
 
