@@ -63,6 +63,8 @@ class Grid(Document):
     bins: int = _BINS
     whole: bool = False
     """Each of the equal bins holds a single value, in its middle: a whole number."""
+    few: bool = False
+    """The reference has few different numbers: all are kept by their value as long as they are few."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start) and math.isfinite(self.width) and self.width > 0 and self.bins > 0):
@@ -70,12 +72,13 @@ class Grid(Document):
             raise InvalidInputError(msg)
 
     @classmethod
-    def of(cls, *, low: float, high: float, minimum: float, maximum: float, whole: bool) -> Self:
+    def of(cls, *, low: float, high: float, minimum: float, maximum: float, whole: bool, few: bool = False) -> Self:
         """Return a grid for data of which most lies between ``low`` and ``high``, and a sample all in the others.
 
         A quarter of the span is added on either side, since the data that is compared may have moved.
 
         :param whole: whether all values are whole numbers.
+        :param few: whether there are few different ones.
         """
         spread = high - low
         if not spread > 0:
@@ -90,11 +93,11 @@ class Grid(Document):
             first, last = -1e300, 1e300
         if whole and last - first < 2**53:
             step = max(1, math.ceil((last - first + 2) / _BINS))
-            return cls(start=math.floor(first) - 0.5, width=float(step), whole=step == 1)
+            return cls(start=math.floor(first) - 0.5, width=float(step), whole=step == 1, few=few)
         width = (last - first) / _BINS
         # Far from zero, floats are no finer than this.
         finest = max(abs(first), abs(last)) * 2**-50
-        return cls(start=first, width=max(width, finest, 1e-300))
+        return cls(start=first, width=max(width, finest, 1e-300), few=few)
 
     @property
     def end(self) -> float:
@@ -195,6 +198,12 @@ class Folded(Document):
             folds[number % FOLDS] += count
             hashes.append(number)
         return cls(counts=pack_integers(folds), sketch=pack_integers(sorted(hashes)[:_SKETCH]))
+
+    def merge(self, other: "Folded") -> "Folded":
+        """Return the counts of both."""
+        counts = map(sum, zip(unpack_integers(self.counts), unpack_integers(other.counts), strict=True))
+        hashes = {*unpack_integers(self.sketch), *unpack_integers(other.sketch)}
+        return Folded(counts=pack_integers(counts), sketch=pack_integers(sorted(hashes)[:_SKETCH]))
 
     def distinct(self) -> int:
         """Return about how many different texts there are, with a standard error of 3 %.
@@ -433,9 +442,7 @@ def _merged_categories(one: Categories | Folded, other: Categories | Folded) -> 
     if isinstance(one, Categories) and isinstance(other, Categories):
         return distribution_of(_added(one.counts, other.counts))
     folded = [side if isinstance(side, Folded) else Folded.of(side.counts) for side in (one, other)]
-    counts = map(sum, zip(*(unpack_integers(side.counts) for side in folded), strict=True))
-    hashes = sorted({number for side in folded for number in unpack_integers(side.sketch)})
-    return Folded(counts=pack_integers(counts), sketch=pack_integers(hashes[:_SKETCH]))
+    return folded[0].merge(folded[1])
 
 
 _Key = TypeVar("_Key", str, float)

@@ -6,10 +6,9 @@ Memory is that of a batch and the counts, for each thread, whatever the number o
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from importlib import metadata
 from itertools import islice
@@ -18,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_mlops.domain.packing import pack_integers
 from airflow_mlops.domain.profile import (
+    EXACT_CATEGORIES,
     EXACT_VALUES,
     TAIL_BINS,
     TAIL_FIRST,
     TAIL_STEPS,
     ColumnProfile,
     DatasetProfile,
+    Folded,
     Grid,
     Histogram,
     ProfileKind,
@@ -41,8 +42,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _BATCH_ROWS: Final = 65_536
-_BLOCK_ROWS: Final = 16_384
-"""Rows that are counted at once: what NumPy works on then stays in the processor's cache."""
+"""Rows of a column that are counted at once: few enough to stay in the processor's cache, and many for a call."""
 _SAMPLED_GROUPS: Final = 8
 _SAMPLED_ROWS: Final = 4_096
 """Rows of each sampled group, by which the grid is chosen."""
@@ -84,9 +84,13 @@ def profile_parquet(
         msg = f"{names} cannot be read as Parquet: {error}"
         raise DatasetError(msg) from error
     rows = sum(found.num_rows for found in opened)
-    profiles = [[tally.profile() for tally in side] for side in tallies]
-    merged = [reduce(ColumnProfile.merge, column) for column in zip(*profiles, strict=True)]
-    return DatasetProfile(rows=rows, columns=tuple(merged), engine=version())
+    return DatasetProfile(rows=rows, columns=tuple(map(_merged, zip(*tallies, strict=True))), engine=version())
+
+
+def _merged(tallies: tuple[_Tally, ...]) -> ColumnProfile:
+    first, *others = tallies
+    rest = [other for other in others if not first.absorb(other)]
+    return reduce(ColumnProfile.merge, (other.profile() for other in rest), first.profile())
 
 
 def version() -> str:
@@ -109,18 +113,16 @@ class _Column:
 def _plan(
     files: Sequence[Path], schema: pa.Schema, names: Sequence[str], grids: Mapping[str, Grid], opened: Sequence[Any]
 ) -> list[_Column]:
-    plan = [_column(schema.field(name), grids.get(name)) for name in names]
-    numbers = [column.name for column in plan if column.kind is ProfileKind.NUMBER]
-    if not numbers:
-        return plan
-    sample = _sample(files, numbers, opened)
     rows = sum(found.num_rows for found in opened)
-    return [
-        _decided(column, sample[column.name], rows) if column.kind is ProfileKind.NUMBER else column for column in plan
-    ]
+    plan = [_column(schema.field(name), grids.get(name), rows) for name in names]
+    unknown = [column.name for column in plan if column.kind is ProfileKind.NUMBER and column.grid is None]
+    if not unknown:
+        return plan
+    sample = _sample(files, unknown, opened)
+    return [_decided(column, sample[column.name], rows) if column.name in sample else column for column in plan]
 
 
-def _column(of: pa.Field, grid: Grid | None) -> _Column:
+def _column(of: pa.Field, grid: Grid | None, rows: int) -> _Column:
     import pyarrow as pa
 
     kind = of.type.value_type if pa.types.is_dictionary(of.type) else of.type
@@ -133,7 +135,8 @@ def _column(of: pa.Field, grid: Grid | None) -> _Column:
         found = ProfileKind.TIME
     else:
         found = ProfileKind.NOTHING if pa.types.is_null(kind) else ProfileKind.OTHER
-    return _Column(of.name, str(kind), found, whole, grid, by_value=False)
+    by_value = grid is not None and (grid.few or rows <= EXACT_VALUES)
+    return _Column(of.name, str(kind), found, whole, grid, by_value)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -162,14 +165,18 @@ def _sample(files: Sequence[Path], names: Sequence[str], opened: Sequence[Any]) 
 def _decided(column: _Column, sample: Array, rows: int) -> _Column:
     import numpy as np
 
-    by_value = rows <= EXACT_VALUES or len(np.unique(sample)) <= _FEW
-    if column.grid is not None:
-        return replace(column, by_value=by_value)
     if not len(sample):
         return replace(column, by_value=True)
     low, high = (float(value) for value in np.quantile(sample, (0.001, 0.999)))
-    grid = Grid.of(low=low, high=high, minimum=float(sample.min()), maximum=float(sample.max()), whole=column.whole)
-    return replace(column, grid=grid, by_value=by_value)
+    grid = Grid.of(
+        low=low,
+        high=high,
+        minimum=float(sample.min()),
+        maximum=float(sample.max()),
+        whole=column.whole,
+        few=len(np.unique(sample)) <= _FEW,
+    )
+    return replace(column, grid=grid, by_value=grid.few or rows <= EXACT_VALUES)
 
 
 def _count(share: Sequence[tuple[Path, int]], plan: Sequence[_Column]) -> list[_Tally]:
@@ -213,6 +220,10 @@ class _Tally:
         self.rows += len(values)
         self.nulls += values.null_count
 
+    def absorb(self, _other: _Tally) -> bool:
+        """Add what another thread has counted, where that is quicker than to merge profiles, and say whether."""
+        return False
+
     def profile(self) -> ColumnProfile:
         column = self.column
         return ColumnProfile(
@@ -222,11 +233,14 @@ class _Tally:
 
 @dataclass(slots=True)
 class _Categories(_Tally):
-    """Counts texts and truth values."""
+    """Counts texts and truth values: by the texts as long as there are not too many, and else by their hash."""
 
-    counts: Counter[str] = field(default_factory=Counter)
+    texts: pa.Array | None = None
+    """All different texts that have come, and how often each has."""
+    counts: Array | None = None
     pending: tuple[pa.Array, Array] | None = None
-    """The dictionary of the last batches, and how often each of its entries has come: row groups share one."""
+    """The dictionary of the last batches, and how often each of its entries has come: a row group has one."""
+    folded: Folded | None = None
 
     def add(self, values: pa.Array) -> None:
         import numpy as np
@@ -245,17 +259,55 @@ class _Categories(_Tally):
         self.pending = (values.dictionary, found)
 
     def _settle(self) -> None:
+        """Add the pending counts to those of all texts."""
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         if self.pending is None:
             return
         texts, found = self.pending
-        for text, count in zip(texts.to_pylist(), found.tolist(), strict=True):
-            if count and text is not None:
-                self.counts[category(text) if isinstance(text, str) else str(text).lower()] += count
         self.pending = None
+        if texts.null_count or (found == 0).any():  # A dictionary may hold a null, or what only other rows have.
+            kept = np.flatnonzero((found > 0) & texts.is_valid().to_numpy(zero_copy_only=False))
+            self.nulls += int(found.sum() - found[kept].sum())
+            texts, found = texts.take(pa.array(kept)), found[kept]
+        if self.texts is None or self.counts is None:
+            self.texts, self.counts = texts, found
+        else:
+            places = pc.index_in(texts, value_set=self.texts)
+            new = places.is_null().to_numpy(zero_copy_only=False)
+            at = places.fill_null(0).to_numpy()
+            np.add.at(self.counts, at[~new], found[~new])
+            if new.any():
+                self.texts = pa.concat_arrays([self.texts, texts.filter(pa.array(new))])
+                self.counts = np.concatenate([self.counts, found[new]])
+        if len(self.texts) > EXACT_CATEGORIES:
+            self._fold()
+
+    def _fold(self) -> None:
+        """Keep the counts by hash only."""
+        if self.texts is not None and self.counts is not None:
+            known = Folded.of(_named(self.texts, self.counts))
+            self.folded = known if self.folded is None else self.folded.merge(known)
+        self.texts = self.counts = None
 
     def profile(self) -> ColumnProfile:
         self._settle()
-        return replace(_Tally.profile(self), distribution=distribution_of(self.counts))
+        if self.folded is not None:
+            self._fold()
+            return replace(_Tally.profile(self), distribution=self.folded)
+        counts = {} if self.texts is None or self.counts is None else _named(self.texts, self.counts)
+        return replace(_Tally.profile(self), distribution=distribution_of(counts))
+
+
+def _named(texts: pa.Array, counts: Array) -> dict[str, int]:
+    """Return how often each text has come, texts that are too long by what is kept of them."""
+    named: dict[str, int] = {}
+    for text, count in zip(texts.to_pylist(), counts.tolist(), strict=True):
+        name = category(text) if isinstance(text, str) else str(text).lower()
+        named[name] = named.get(name, 0) + count
+    return named
 
 
 @dataclass(slots=True)
@@ -266,14 +318,8 @@ class _Numbers(_Tally):
     infinities: int = 0
     minimum: float = math.inf
     maximum: float = -math.inf
-    sums: tuple[float, float] = (0.0, 0.0)
-    """Of the numbers and of their squares, in widths of the grid from its start."""
     by_value: dict[float, int] | None = None
-    bins: Array | None = None
-    low: Array | None = None
-    high: Array | None = None
-    space: Array | None = None
-    positions: Array | None = None
+    work: _Work | None = None
 
     def __post_init__(self) -> None:
         if self.column.by_value:
@@ -287,8 +333,8 @@ class _Numbers(_Tally):
         if self.by_value is not None:
             self._add_values(_finite(numbers), numbers)
             return
-        for start in range(0, len(numbers), _BLOCK_ROWS):
-            self._add_block(numbers[start : start + _BLOCK_ROWS])
+        for start in range(0, len(numbers), _BATCH_ROWS):
+            self._add_block(numbers[start : start + _BATCH_ROWS])
 
     def _add_values(self, finite: Array, numbers: Array) -> None:
         import numpy as np
@@ -309,26 +355,16 @@ class _Numbers(_Tally):
         """Go on with bins: put what is known into them."""
         import numpy as np
 
-        self._make_bins(grid)
+        work = self.work = _Work.of(grid)
         counts = np.array(binned(known, grid), dtype=np.int64)
-        self.low = counts[:TAIL_BINS][::-1].copy()
-        self.high = counts[TAIL_BINS + grid.bins :].copy()
-        if self.bins is not None:
-            self.bins[1:-1] = counts[TAIL_BINS : TAIL_BINS + grid.bins]
-        values = np.fromiter(known.keys(), dtype=float)
-        scaled, weights = (values - grid.start) / grid.width, np.fromiter(known.values(), dtype=float)
-        self.sums = (float(scaled @ weights), float((scaled * scaled) @ weights))
+        work.low[:] = counts[:TAIL_BINS][::-1]
+        work.bins[1:-1] = counts[TAIL_BINS : TAIL_BINS + grid.bins]
+        work.high[:] = counts[TAIL_BINS + grid.bins :]
+        values, weights = np.array(list(known)), np.array(list(known.values()), dtype=float)
+        scaled = (values - grid.start) / grid.width + 1
+        work.sums[:] = float((scaled * weights).sum()), float((scaled * scaled * weights).sum())
         self.minimum, self.maximum = float(values.min()), float(values.max())
         self.by_value = None
-
-    def _make_bins(self, grid: Grid) -> None:
-        import numpy as np
-
-        self.bins = np.zeros(grid.bins + 2, dtype=np.int64)
-        self.low = np.zeros(TAIL_BINS, dtype=np.int64)
-        self.high = np.zeros(TAIL_BINS, dtype=np.int64)
-        self.space = np.empty(_BLOCK_ROWS)
-        self.positions = np.empty(_BLOCK_ROWS, dtype=np.intp)
 
     def _count_odd(self, finite: Array, numbers: Array) -> None:
         import numpy as np
@@ -340,17 +376,20 @@ class _Numbers(_Tally):
             self.infinities += odd - nans
 
     def _add_block(self, numbers: Array) -> None:
+        """Count numbers in few passes of NumPy over memory that is used again and again."""
         import numpy as np
 
         grid = self.column.grid
         if grid is None:
             return
-        if self.bins is None or self.space is None or self.positions is None:
-            self._make_bins(grid)
-        space, positions = self.space[: len(numbers)], self.positions[: len(numbers)]  # type: ignore[index]
-        np.subtract(numbers, grid.start, out=space)
-        np.multiply(space, 1 / grid.width, out=space)
-        total = float(space.sum())
+        if self.work is None:
+            self.work = _Work.of(grid)
+        work = self.work
+        scaled, positions = work.scaled[: len(numbers)], work.positions[: len(numbers)]
+        # The first bin of equal width is number 1: 0 and the last number are of what lies beyond on either side.
+        np.subtract(numbers, grid.start - grid.width, out=scaled)
+        np.multiply(scaled, 1 / grid.width, out=scaled)
+        total = float(scaled.sum())
         if not math.isfinite(total):
             finite = _finite(numbers)
             if len(finite) < len(numbers):
@@ -359,46 +398,86 @@ class _Numbers(_Tally):
                     self._add_block(finite)
                 return
         # Not a dot product: BLAS would start threads of its own.
-        self.sums = (self.sums[0] + total, self.sums[1] + float(np.einsum("i,i->", space, space)))
+        work.sums[0] += total
+        work.sums[1] += float(np.einsum("i,i->", scaled, scaled))
         self.minimum = min(self.minimum, float(numbers.min()))
         self.maximum = max(self.maximum, float(numbers.max()))
-        np.add(space, 1.0, out=space)
-        np.clip(space, 0.0, grid.bins + 1.0, out=space)
-        np.copyto(positions, space, casting="unsafe")
-        found = np.bincount(positions, minlength=grid.bins + 2)
-        self.bins += found  # type: ignore[operator]
-        if found[0] or found[-1]:
-            self._add_tails(numbers, grid)
+        np.clip(scaled, 0.0, grid.bins + 1.0, out=scaled)
+        np.copyto(positions, scaled, casting="unsafe")
+        below, above = work.bins[0], work.bins[-1]
+        np.add.at(work.bins, positions, 1)  # faster than bincount, which looks for the largest position first
+        if work.bins[0] > below:
+            _add_tail(work.low, (grid.start - numbers[positions == 0]) / grid.width, grid)
+        if work.bins[-1] > above:
+            _add_tail(work.high, (numbers[positions == grid.bins + 1] - grid.end) / grid.width, grid)
 
-    def _add_tails(self, numbers: Array, grid: Grid) -> None:
-        import numpy as np
-
-        scaled = (numbers - grid.start) * (1 / grid.width)
-        for beyond, counts in ((-scaled[scaled < 0], self.low), (scaled[scaled >= grid.bins] - grid.bins, self.high)):
-            if len(beyond) and counts is not None:
-                steps = np.log2(1 + TAIL_FIRST / grid.bins * beyond) * TAIL_STEPS
-                counts[:] += np.bincount(np.minimum(steps, TAIL_BINS - 1).astype(np.intp), minlength=TAIL_BINS)
+    def absorb(self, other: _Tally) -> bool:
+        if not isinstance(other, _Numbers) or self.work is None or other.work is None:
+            return False
+        for name in ("rows", "nulls", "nans", "infinities"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
+        self.work.absorb(other.work)
+        return True
 
     def profile(self) -> ColumnProfile:
         base = replace(_Tally.profile(self), nans=self.nans, infinities=self.infinities, grid=self.column.grid)
         if self.by_value is not None:
             return with_values(base, self.by_value)
-        grid = self.column.grid
-        if grid is None or self.bins is None or self.low is None or self.high is None or not base.count:
+        grid, work = self.column.grid, self.work
+        if grid is None or work is None or not base.count:
             return with_values(base, {})
         import numpy as np
 
-        counts = np.concatenate([self.low[::-1], self.bins[1:-1], self.high])
-        mean = self.sums[0] / base.count
-        squares = max(self.sums[1] - self.sums[0] * mean, 0.0)
+        counts = np.concatenate([work.low[::-1], work.bins[1:-1], work.high])
+        mean = work.sums[0] / base.count
+        squares = max(work.sums[1] - work.sums[0] * mean, 0.0)
         return replace(
             base,
             minimum=self.minimum,
             maximum=self.maximum,
-            mean=grid.start + mean * grid.width,
+            mean=grid.start + (mean - 1) * grid.width,
             squares=squares * grid.width**2,
             distribution=Histogram(grid=grid, counts=pack_integers(counts.tolist())),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The counts of a column, and memory to count with."""
+
+    bins: Array
+    """Those of equal width, and before and behind them one of all that lies beyond."""
+    low: Array
+    """The growing ones below, the nearest first."""
+    high: Array
+    sums: list[float]
+    """Of the numbers and of their squares, in widths of the grid, from one width before its start."""
+    scaled: Array
+    positions: Array
+
+    @classmethod
+    def of(cls, grid: Grid) -> _Work:
+        import numpy as np
+
+        bins, low, high = (np.zeros(size, dtype=np.int64) for size in (grid.bins + 2, TAIL_BINS, TAIL_BINS))
+        return cls(bins, low, high, [0.0, 0.0], np.empty(_BATCH_ROWS), np.empty(_BATCH_ROWS, dtype=np.intp))
+
+    def absorb(self, other: _Work) -> None:
+        """Add the counts of another thread."""
+        import numpy as np
+
+        for mine, theirs in ((self.bins, other.bins), (self.low, other.low), (self.high, other.high)):
+            np.add(mine, theirs, out=mine)
+        self.sums[:] = [mine + theirs for mine, theirs in zip(self.sums, other.sums, strict=True)]
+
+
+def _add_tail(tail: Array, beyond: Array, grid: Grid) -> None:
+    """Count numbers that lie beyond the equal bins, by how many widths."""
+    import numpy as np
+
+    steps = np.log2(1 + TAIL_FIRST / grid.bins * np.maximum(beyond, 0)) * TAIL_STEPS
+    np.add.at(tail, np.minimum(steps, TAIL_BINS - 1).astype(np.intp), 1)
 
 
 def with_values(profile: ColumnProfile, counts: Mapping[float, int]) -> ColumnProfile:
