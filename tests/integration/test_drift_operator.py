@@ -110,6 +110,33 @@ def test_window_like_the_training_data_passes_and_another_is_violated_and_told(l
     assert WindowCheck.from_dict(record.read_json()) == moved
 
 
+def test_texts_and_embeddings_of_a_window_are_compared_and_shown(loop: Loop) -> None:
+    def talk(words: str, mean: float) -> dict[str, Any]:
+        comments = [" ".join(random.choice(words.split(), 9)) for _ in range(300)]
+        return rows(300, comment=comments, vector=list(random.normal(mean, 1, (300, 6))))
+
+    promoted(loop, snapshot(loop, "train-talk", talk("parcel late box damaged refund driver", 0)))
+    spec = {"text": ["comment"], "embeddings": ["vector"], "stable": ["vector"]}
+    same = check(loop, snapshot(loop, "same-talk", talk("parcel late box damaged refund driver", 0)), spec=spec)
+    assert same.verdict is PASSED, same.reasons
+    moved = check(
+        loop,
+        snapshot(loop, "moved-talk", talk("login password screen black update app", 1)),
+        day=1,
+        spec=spec,
+        evidently_report=True,
+    )
+    assert moved.verdict is VIOLATED
+    assert moved.reasons[0].startswith("vector must not drift, and has: ")
+    assert min(moved.figures["drift.comment"], moved.figures["drift.vector"]) > 0.9
+    found = {item.column: item for item in report_of(moved).drift.columns}
+    assert {"x", "comment", "comment.text_length", "comment.word_count", "vector"} <= found.keys()
+    page = Path(str(moved.report_uri)).read_text()
+    assert "domain_classifier" in page
+    assert "by chance 0.005" in page
+    assert Path(str(moved.report_uri)).with_name("evidently.html").exists()
+
+
 def test_report_shows_every_column_and_evidently_stands_beside_it(loop: Loop) -> None:
     version = promoted(loop, snapshot(loop, "train", rows()))
     moved = snapshot(loop, "moved", rows(shift=0.5))
