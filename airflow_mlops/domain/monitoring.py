@@ -84,8 +84,9 @@ class WindowCheck(Document):
     reasons: tuple[str, ...] = ()
     """Sentences, the most important one first."""
     figures: Mapping[str, float] = field(default_factory=dict)
-    """What is drawn over windows: ``drift.<column>``, ``drift_share``, ``labelled_share``, a metric by its name, and
-    its interval as ``<metric>.low`` and ``<metric>.high``."""
+    """What is drawn over windows: ``drift.<column>`` (how many times its threshold, whatever the method),
+    ``drift_share``, ``labelled_share``, a metric by its name, and its interval as ``<metric>.low`` and
+    ``<metric>.high``."""
     report_uri: str | None = None
 
     def bounded(self, figures: int = 50, reasons: int = 10) -> Self:

@@ -101,7 +101,7 @@ def test_window_like_the_training_data_passes_and_another_is_violated_and_told(l
     moved = check(loop, snapshot(loop, "moved", rows(shift=0.5)), day=1)
     assert moved.verdict is VIOLATED
     assert moved.figures["drift_share"] == 1.0
-    assert moved.figures["drift.x"] == pytest.approx(0.5, abs=0.1)
+    assert moved.figures["drift.x"] == pytest.approx(5, abs=1)  # times its threshold
     [entry] = drift_entries(loop)
     assert entry.happening.version == version.version
     assert entry.happening.facts["drifted"] == ["x"]
@@ -128,7 +128,7 @@ def test_texts_and_embeddings_of_a_window_are_compared_and_shown(loop: Loop) -> 
     )
     assert moved.verdict is VIOLATED
     assert moved.reasons[0].startswith("vector must not drift, and has: ")
-    assert min(moved.figures["drift.comment"], moved.figures["drift.vector"]) > 0.9
+    assert min(moved.figures["drift.comment"], moved.figures["drift.vector"]) > 1
     found = {item.column: item for item in report_of(moved).drift.columns}
     assert {"x", "comment", "comment.text_length", "comment.word_count", "vector"} <= found.keys()
     page = Path(str(moved.report_uri)).read_text()

@@ -21,6 +21,10 @@ class ProfileReference(Document):
     rows: int
 
 
+_MOST_TIMES = 1e6
+"""Of a p-value of zero: infinity is no JSON."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport(Document):
     """One window against its reference."""
@@ -41,7 +45,9 @@ class DriftReport(Document):
         if self.volume is not None:
             figures["volume"] = self.volume.ratio
         columns = (*drift.prediction, *drift.label, *furthest_first(drift.columns))
-        figures |= {f"drift.{item.column}": item.value for item in columns if item.value is not None}
+        figures |= {
+            f"drift.{item.column}": min(item.times_threshold, _MOST_TIMES) for item in columns if item.value is not None
+        }
         return WindowCheck(
             kind=CheckKind.DATA_DRIFT,
             window=self.window,
