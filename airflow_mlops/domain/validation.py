@@ -4,7 +4,7 @@ import datetime as dt
 import enum
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ SAMPLE_SIZE = 20
 _XCOM_BYTES = 48_000
 _XCOM_ITEMS = 10
 _XCOM_TEXT = 200
+_RANKS: Mapping[str, int] = {"critical": 0, "warning": 1, "info": 2}
 _KEYS = frozenset({"type", "kwargs", "meta", "severity", "description", "id", "rendered_content", "notes"})
 
 
@@ -28,6 +29,17 @@ class OnFailure(enum.StrEnum):
     SKIP = "skip"
     QUARANTINE = "quarantine"
     """Put the failing rows aside, and go on with the others."""
+
+
+class Severity(enum.StrEnum):
+    """What it means that an expectation is not met. Great Expectations has the same three."""
+
+    CRITICAL = "critical"
+    """The data is not fit for use: the validation fails."""
+    WARNING = "warning"
+    """Somebody should look at it: it is shown and logged, and the validation passes."""
+    INFO = "info"
+    """Worth knowing: it is shown, and the validation passes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +63,10 @@ class Suite:
     """SHA-256 hex digest of its canonical JSON, so that JSON and YAML of the same suite agree."""
 
     @classmethod
-    def from_document(cls, document: object, place: str) -> Self:
+    def from_document(cls, document: object, place: str, *, allow_empty: bool = False) -> Self:
         """Read a suite from plain values. ``place`` names it in errors, such as the path of its file.
 
-        :raises SuiteError: when it is no suite, or expects nothing.
+        :raises SuiteError: when it is no suite, or expects nothing without ``allow_empty``.
         """
         if not isinstance(document, Mapping) or not isinstance(document.get("expectations"), list):
             msg = (
@@ -66,8 +78,8 @@ class Suite:
             _expectation(item, f"Expectation {number} of {place}")
             for number, item in enumerate(document["expectations"], start=1)
         )
-        if not expectations:
-            msg = f"{place} has no expectations, so every dataset would pass. Add one."
+        if not expectations and not allow_empty:
+            msg = f"{place} has no expectations, so every dataset would pass. Add one, or say allow_empty=True."
             raise SuiteError(msg)
         return cls(
             name=str(document.get("name") or "suite"), expectations=expectations, digest=digest_of(to_plain(document))
@@ -109,8 +121,10 @@ class ValidationReport(Document):
     dataset_digest: str
     rows: int
     success: bool
+    """No critical expectation failed, and nothing speaks against a verdict (``refusal``)."""
     expectation_count: int
     failure_count: int
+    """Expectations that are not met, whatever their severity."""
     outcomes: tuple[ExpectationOutcome, ...]
     """Every outcome in ``validation.json``; in XCom only failed ones, shortened, as far as they fit."""
     quarantine: Quarantine | None = None
@@ -119,16 +133,56 @@ class ValidationReport(Document):
     """Where the data lies: a snapshot's folder, or ``sql://connection/table``."""
     report_uri: str | None = None
     """Where the HTML report lies, with ``validation.json`` next to it."""
+    critical_count: int = 0
+    """Those of the expectations not met that fail the validation."""
+    refusal: str = ""
+    """Why the outcomes are no ground for a verdict, in words: the data is empty."""
+
+    @classmethod
+    def judged(
+        cls,
+        suite: Suite,
+        outcomes: Sequence[ExpectationOutcome],
+        *,
+        rows: int,
+        dataset_name: str,
+        dataset_digest: str,
+        dataset_uri: str | None = None,
+        allow_empty: bool = False,
+    ) -> Self:
+        """Return the verdict on a dataset: passed, unless an expectation that is critical failed, or it has no rows.
+
+        Without rows almost any expectation is met, and says nothing; ``allow_empty`` says that this is all right.
+        """
+        critical = sum(not outcome.success and outcome.severity == Severity.CRITICAL for outcome in outcomes)
+        refusal = ""
+        if rows == 0 and not allow_empty:
+            refusal = "It has no rows, so that its expectations say nothing. Where that is all right, allow_empty=True"
+        return cls(
+            suite_name=suite.name,
+            suite_digest=suite.digest,
+            dataset_name=dataset_name,
+            dataset_digest=dataset_digest,
+            dataset_uri=dataset_uri,
+            rows=rows,
+            success=critical == 0 and not refusal,
+            expectation_count=len(outcomes),
+            failure_count=sum(not outcome.success for outcome in outcomes),
+            critical_count=critical,
+            refusal=refusal,
+            outcomes=tuple(outcomes),
+        )
 
     @property
     def failed(self) -> tuple[ExpectationOutcome, ...]:
-        """The expectations that the data does not meet, and those that could not be checked."""
-        return tuple(outcome for outcome in self.outcomes if not outcome.success)
+        """The expectations that the data does not meet, and those that could not be checked; critical ones first."""
+        found = (outcome for outcome in self.outcomes if not outcome.success)
+        return tuple(sorted(found, key=lambda outcome: _RANKS.get(outcome.severity, 0)))
 
     @property
     def crashed(self) -> tuple[ExpectationOutcome, ...]:
         """The expectations that could not be checked."""
-        return tuple(outcome for outcome in self.outcomes if outcome.is_crashed)
+        return tuple(outcome for outcome in self.failed if outcome.is_crashed)
 
     def bounded(self) -> Self:
         """Return this report with as many of the failed outcomes, shortened, as fit in 48 kB of JSON."""
@@ -153,9 +207,13 @@ class ValidationReport(Document):
         """Say in words how many expectations failed, and the first of them."""
         names = "; ".join(describe(outcome) for outcome in self.failed[:3])
         more = f"; and {self.failure_count - 3} more" if self.failure_count > 3 else ""  # noqa: PLR2004 - as above
+        if self.refusal:
+            names = f"{self.refusal}{'. ' * bool(names)}{names}"
+        mild = self.failure_count - self.critical_count
+        severity = f" ({mild} of them not critical)" if mild and self.critical_count else ""
         return (
-            f"{self.failure_count} of {self.expectation_count} expectations of the suite {self.suite_name!r} failed on "
-            f"{self.dataset_name} ({self.rows} rows, digest {self.dataset_digest[:12]}): {names}{more}. "
+            f"{self.failure_count} of {self.expectation_count} expectations of the suite {self.suite_name!r} failed"
+            f"{severity} on {self.dataset_name} ({self.rows} rows, digest {self.dataset_digest[:12]}): {names}{more}. "
             f"Report: {self.report_uri}"
         )
 
@@ -207,12 +265,17 @@ def _expectation(item: object, place: str) -> Expectation:
     if not isinstance(kwargs, Mapping):
         msg = f"{place} ({item['type']}) must have a mapping under 'kwargs', but has {kwargs!r:.200}"
         raise SuiteError(msg)
+    severity = item.get("severity") or Severity.CRITICAL.value
+    if severity not in set(Severity):
+        known = ", ".join(Severity)
+        msg = f"{place} ({item['type']}) has the unknown severity {severity!r:.50}. Known are: {known}."
+        raise SuiteError(msg)
     meta = item.get("meta") or {}
     notes = item.get("description") or item.get("notes") or (meta.get("notes") if isinstance(meta, Mapping) else "")
     return Expectation(
         type=item["type"],
         kwargs=dict(kwargs),
-        severity=str(item.get("severity") or "critical"),
+        severity=str(severity),
         notes=" ".join(map(str, notes)) if isinstance(notes, list) else str(notes or ""),
     )
 

@@ -19,7 +19,7 @@ def render(report: ValidationReport, finished_at: datetime) -> str:
     style = "pass" if report.success else "fail"
     body = f"""<h1>{escape(report.dataset_name)} <span class="{style}">{verdict}</span></h1>
 <p>{report.expectation_count - report.failure_count} of {report.expectation_count} expectations of the suite \
-{escape(report.suite_name)} are met.</p>
+{escape(report.suite_name)} are met.{escape(f" {report.refusal}." if report.refusal else "")}</p>
 <dl>
 <dt>Rows</dt><dd>{report.rows:,}</dd>
 <dt>Dataset digest</dt><dd><code>{escape(report.dataset_digest)}</code></dd>
@@ -73,6 +73,8 @@ def _found(outcome: ExpectationOutcome) -> str:
         lines.append(f"<code>{escape(_text(outcome.observed))}</code>")
     if outcome.unexpected_sample:
         lines.append(f"such as <code>{escape(', '.join(map(_text, outcome.unexpected_sample)))}</code>")
+    if outcome.fallback:
+        lines.append(f"Checked in pandas: {escape(outcome.fallback)}.")
     return "".join(f"<p>{line}</p>" for line in lines)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -13,9 +14,10 @@ from airflow_mlops.domain.audit.events import data_validated, snapshot_taken
 from airflow_mlops.domain.dataset import Snapshot, check_dataset_name
 from airflow_mlops.domain.quarantine import check_max_share
 from airflow_mlops.domain.sql import SqlSource
-from airflow_mlops.domain.validation import OnFailure, Suite, ValidationReport, describe
+from airflow_mlops.domain.validation import OnFailure, Severity, Suite, ValidationReport, describe
 from airflow_mlops.domain.validation_html import render
 from airflow_mlops.exceptions import InvalidInputError, SuiteError, ValidationFailedError
+from airflow_mlops.hooks.duckdb import duckdb_limits
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import MlopsOperator, report_folder
@@ -38,6 +40,9 @@ class DataValidationOperator(MlopsOperator):
     A column that the suite names and the data lacks is bad data. A check that breaks, such as a mean of texts, is no
     verdict on the data: the task fails, whatever ``on_failure`` says.
 
+    Only expectations whose ``severity`` is ``critical``, which is the default, decide; ``warning`` and ``info`` are
+    shown.
+
     :param dataset: what :class:`~airflow_mlops.operators.dataset.DatasetSnapshotOperator` returned (templated).
     :param conn_id: a connection whose provider gives an SQLAlchemy engine.
     :param table: ``table`` or ``schema.table`` behind that connection (templated).
@@ -48,6 +53,7 @@ class DataValidationOperator(MlopsOperator):
     :param on_failure: ``fail`` fails the task, ``warn`` logs and goes on, ``skip`` skips the task and, by default, what
         follows it, ``quarantine`` puts the failing rows of a snapshot aside and goes on with the others.
     :param max_quarantined: the largest share of rows, from 0 to 1, that may be put aside; more fail the task.
+    :param allow_empty: accept a suite without expectations, and data without rows, which meets almost any of them.
 
     The snapshot to go on with is in the XCom ``snapshot``: ``validate.output["snapshot"]``. With ``quarantine`` it has
     the rows that pass, otherwise it is ``dataset`` itself.
@@ -68,6 +74,7 @@ class DataValidationOperator(MlopsOperator):
         dataset_name: str | None = None,
         on_failure: Literal["fail", "warn", "skip", "quarantine"] = "fail",
         max_quarantined: float = 0.05,
+        allow_empty: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,6 +86,7 @@ class DataValidationOperator(MlopsOperator):
         self.dataset_name = dataset_name
         self.on_failure = OnFailure(on_failure)
         self.max_quarantined = check_max_share(max_quarantined)
+        self.allow_empty = allow_empty
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Measure the data against the suite, record the report, enforce it, and say which snapshot to go on with."""
@@ -103,24 +111,22 @@ class DataValidationOperator(MlopsOperator):
 
         snapshot = Snapshot.from_dict(self.dataset)
         with open_snapshot(open_storage(snapshot.uri)) as local:
-            outcomes = run_suite(suite, local.parts)
-            failures = sum(not outcome.success for outcome in outcomes)
-            report = ValidationReport(
-                suite_name=suite.name,
-                suite_digest=suite.digest,
+            check = partial(run_suite, limits=duckdb_limits())
+            outcomes = check(suite, local.parts)
+            report = ValidationReport.judged(
+                suite,
+                outcomes,
+                rows=snapshot.rows,
                 dataset_name=snapshot.dataset_name,
                 dataset_digest=snapshot.digest,
                 dataset_uri=snapshot.uri,
-                rows=snapshot.rows,
-                success=failures == 0,
-                expectation_count=len(outcomes),
-                failure_count=failures,
-                outcomes=outcomes,
+                allow_empty=self.allow_empty,
             )
-            if self.on_failure is not OnFailure.QUARANTINE or report.success or report.crashed:
+            hopeless = report.crashed or report.refusal
+            if self.on_failure is not OnFailure.QUARANTINE or report.success or hopeless:
                 return report
             task = QuarantineTask(
-                snapshot=snapshot, suite=suite, outcomes=outcomes, max_share=self.max_quarantined, check=run_suite
+                snapshot=snapshot, suite=suite, outcomes=outcomes, max_share=self.max_quarantined, check=check
             )
             return replace(report, quarantine=task.run(local))
 
@@ -130,18 +136,14 @@ class DataValidationOperator(MlopsOperator):
             raise InvalidInputError(msg)
         source = SqlSource.of(conn_id, table=self.table, query=self.query)
         rows, outcomes = run_in_database(source, suite)
-        failures = sum(not outcome.success for outcome in outcomes)
-        return ValidationReport(
-            suite_name=suite.name,
-            suite_digest=suite.digest,
+        return ValidationReport.judged(
+            suite,
+            outcomes,
+            rows=rows,
             dataset_name=check_dataset_name(self.dataset_name or source.table or self.task_id),
             dataset_digest=source.digest,
             dataset_uri=source.uri,
-            rows=rows,
-            success=failures == 0,
-            expectation_count=len(outcomes),
-            failure_count=failures,
-            outcomes=outcomes,
+            allow_empty=self.allow_empty,
         )
 
     def record(self, report: ValidationReport, context: Context) -> ValidationReport:
@@ -165,13 +167,16 @@ class DataValidationOperator(MlopsOperator):
         :raises SuiteError: when an expectation could not be checked.
         :raises ValidationFailedError: when ``on_failure`` is ``fail``.
         """
-        if report.crashed:
+        if broken := [outcome for outcome in report.crashed if outcome.severity == Severity.CRITICAL]:
             msg = (
-                f"{len(report.crashed)} expectations of the suite {report.suite_name!r} could not be checked on "
-                f"{report.dataset_name}; the first is {describe(report.crashed[0])}. Either the expectation does not "
+                f"{len(broken)} expectations of the suite {report.suite_name!r} could not be checked on "
+                f"{report.dataset_name}; the first is {describe(broken[0])}. Either the expectation does not "
                 f"fit the column's type, or the type has changed. Report: {report.report_uri}"
             )
             raise SuiteError(msg)
+        if report.success and report.failure_count:
+            self.log.warning("Passed, since none of these is critical: %s", report.summary())
+            return
         if report.success:
             self.log.info("%s met all %d expectations.", report.dataset_name, report.expectation_count)
             return
@@ -195,13 +200,13 @@ class DataValidationOperator(MlopsOperator):
         from airflow_mlops.engines.yaml import read_document
 
         if isinstance(self.suite, Mapping):
-            return Suite.from_document(self.suite, "the suite")
+            return Suite.from_document(self.suite, "the suite", allow_empty=self.allow_empty)
         try:
             if "://" in self.suite:
                 with open_storage(self.suite).local() as file:
-                    return Suite.from_document(read_document(file), self.suite)
+                    return Suite.from_document(read_document(file), self.suite, allow_empty=self.allow_empty)
             file = _resolve(self.suite, Path(context["dag"].folder))
-            return Suite.from_document(read_document(file), str(file))
+            return Suite.from_document(read_document(file), str(file), allow_empty=self.allow_empty)
         except SuiteError:
             raise
         except InvalidInputError as error:

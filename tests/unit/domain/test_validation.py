@@ -114,3 +114,43 @@ def test_notes_come_from_the_description_or_from_meta() -> None:
 def test_what_is_no_suite_says_why(document: object, reason: str) -> None:
     with pytest.raises(SuiteError, match=reason):
         Suite.from_document(document, "s.json")
+
+
+def outcome_of(severity: str, *, success: bool = False) -> ExpectationOutcome:
+    return ExpectationOutcome(type="expect_x", kwargs={}, success=success, severity=severity)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "rows", "allow_empty", "success"),
+    [
+        ([outcome_of("critical", success=True), outcome_of("warning"), outcome_of("info")], 9, False, True),
+        ([outcome_of("critical"), outcome_of("warning", success=True)], 9, False, False),
+        ([outcome_of("critical", success=True)], 0, False, False),
+        ([outcome_of("critical", success=True)], 0, True, True),
+        ([outcome_of("critical")], 0, True, False),
+        ([], 9, True, True),
+    ],
+)
+def test_only_what_is_critical_fails_a_validation_and_no_rows_are_no_ground_to_pass(
+    outcomes: list[ExpectationOutcome], rows: int, allow_empty: bool, success: bool
+) -> None:
+    given = Suite.from_document({"name": "s", "expectations": [{"type": "expect_x"}]}, "s")
+    report = ValidationReport.judged(
+        given, outcomes, rows=rows, dataset_name="d", dataset_digest="f" * 64, allow_empty=allow_empty
+    )
+    assert report.success is success
+    assert ("no rows" in report.summary()) is (rows == 0 and not allow_empty)
+
+
+def test_what_is_critical_comes_first_where_there_is_not_room_for_all() -> None:
+    outcomes = [outcome_of("info"), outcome_of("warning"), outcome_of("critical")]
+    report = ValidationReport.judged(
+        Suite.from_document({"name": "s", "expectations": [{"type": "expect_x"}]}, "s"),
+        outcomes,
+        rows=1,
+        dataset_name="d",
+        dataset_digest="f" * 64,
+    )
+    assert [outcome.severity for outcome in report.bounded().outcomes] == ["critical", "warning", "info"]
+    assert (report.failure_count, report.critical_count) == (3, 1)
+    assert "3 of 3 expectations of the suite 's' failed (2 of them not critical)" in report.summary()

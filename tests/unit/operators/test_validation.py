@@ -178,3 +178,46 @@ def test_the_path_of_a_json_suite_is_no_template_file() -> None:
     operator = DataValidationOperator(task_id="validate", dataset={}, suite="no/such/suite.json")
     operator.resolve_template_files()
     assert operator.suite == "no/such/suite.json"
+
+
+@pytest.mark.parametrize("severity", ["warning", "info"])
+def test_what_is_not_critical_is_shown_and_passes(
+    severity: str, validate: Callable[..., ValidationReport], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = {"expectations": [item | {"severity": severity} for item in BAD["expectations"]]}
+    report = validate(suite)
+    assert (report.success, report.failure_count, report.critical_count) == (True, 1, 0)
+    assert [outcome.severity for outcome in report.outcomes] == [severity]
+    assert "none of these is critical: 1 of 2 expectations" in capsys.readouterr().out
+    assert severity in reports(tmp_path)[1]
+
+
+def test_a_broken_check_that_is_not_critical_fails_nothing(validate: Callable[..., ValidationReport]) -> None:
+    suite = {"expectations": [item | {"severity": "info"} for item in CRASHING["expectations"]]}
+    report = validate(suite)
+    assert (report.success, report.outcomes[0].is_crashed) == (True, True)
+
+
+def test_a_suite_that_expects_nothing_is_refused_unless_that_is_allowed_in_words(
+    validate: Callable[..., ValidationReport],
+) -> None:
+    with pytest.raises(SuiteError, match="allow_empty=True"):
+        validate({"expectations": []})
+    assert validate({"expectations": []}, allow_empty=True).success
+
+
+def test_data_without_rows_is_refused_unless_that_is_allowed_in_words(
+    validate: Callable[..., ValidationReport], dataset: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ValidationFailedError, match="no rows"):
+        validate(GOOD, dataset=dataset | {"rows": 0})
+    assert "no rows" in reports(tmp_path)[1]
+    assert validate(GOOD, dataset=dataset | {"rows": 0}, allow_empty=True).success
+
+
+def test_the_memory_limit_is_airflows_setting(
+    validate: Callable[..., ValidationReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MLOPS__DUCKDB_MEMORY_LIMIT", "much")
+    with pytest.raises(InvalidInputError, match="much"):
+        validate(GOOD)
