@@ -48,6 +48,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_mlops.operators.evaluation",
                     "airflow_mlops.operators.profile",
                     "airflow_mlops.operators.drift",
+                    "airflow_mlops.operators.performance",
                     "airflow_mlops.operators.retraining",
                 ],
             },

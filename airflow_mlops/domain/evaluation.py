@@ -160,6 +160,9 @@ class Evaluation(Document):
     """Production data against the training data, where the spec asks for it."""
     fairness: Fairness | None = None
     """How groups of people are treated; ``None`` when no column was called sensitive."""
+    predictions_digest: str | None = None
+    """Of what the candidate said of each row, which is kept beside the evaluation: against it production is measured.
+    Evidence of an earlier release has none."""
 
     def find(self, metric: str) -> MetricComparison | None:
         """Return the comparison of one metric, or ``None`` when it was not computed."""
@@ -229,6 +232,11 @@ class Evidence(Document):
 def evidence_path(model_name: str, digest: str) -> str:
     """Return where an evaluation lies below the artifact store's root."""
     return f"evidence/{model_name}/{digest}.json"
+
+
+def predictions_path(model_name: str, digest: str) -> str:
+    """Return where the candidate's predictions of the holdout lie, with the truth, in the order of its rows."""
+    return f"evidence/{model_name}/predictions-{digest}.parquet"
 
 
 def evidence_report_path(model_name: str, digest: str) -> str:

@@ -3,7 +3,7 @@
 import bisect
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,14 @@ def read_column(files: Sequence[Path], column: str, of: str) -> "np.ndarray[Any,
     encoded = values.dictionary_encode().combine_chunks()  # Rows of the same text share one Python object.
     texts: np.ndarray[Any, Any] = encoded.dictionary.to_numpy(zero_copy_only=False)[encoded.indices.to_numpy()]
     return texts
+
+
+def write_columns(file: Path, columns: "Mapping[str, np.ndarray[Any, Any]]") -> None:
+    """Write arrays of one length to a Parquet file. The same values give the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(dict(columns)), file, compression="zstd")
 
 
 def column_kinds(file: Path) -> dict[str, ColumnKind]:

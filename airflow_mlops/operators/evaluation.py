@@ -32,6 +32,7 @@ from airflow_mlops.operators.groups import measure_fairness, measure_slices
 from airflow_mlops.operators.holdout import look_for_overlap, refuse_overlap, refuse_seen
 from airflow_mlops.operators.jobs import job_limits, local_channel
 from airflow_mlops.operators.measured import explanation, serving_figures
+from airflow_mlops.operators.promise import keep_predictions
 from airflow_mlops.operators.scoring import Bench, ScoredHoldout, ScoringOperator
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ class EvaluateModelOperator(ScoringOperator):
             facts=facts,
             drift=gather_drift(scored, spec.production, facts.signature, self.target),
             fairness=measure_fairness(scored, spec.sensitive, self.task),
+            predictions_digest=keep_predictions(scored, bench),
         )
 
     def questions(self, role: str) -> dict[str, Any]:

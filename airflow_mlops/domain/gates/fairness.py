@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from airflow_mlops.domain.evaluation import Evaluation
-from airflow_mlops.domain.fairness import DISPARITIES, RATES, FairnessColumn
+from airflow_mlops.domain.fairness import DISPARITIES, RATES, Fairness, FairnessColumn
 from airflow_mlops.domain.gates.base import FirstModel, Gate, GateVerdict
 from airflow_mlops.exceptions import PolicyError
 
@@ -60,12 +60,16 @@ class FairnessGate(Gate):
         """Compare the measure with the bar; the bar itself passes."""
         if evaluation.fairness is None:
             return self.refusal(f"The evaluation measured no fairness. Name {self.column!r} as sensitive in its spec.")
-        found = evaluation.fairness.find(self.column)
+        return self.judge_fairness(evaluation.fairness)
+
+    def judge_fairness(self, fairness: Fairness) -> GateVerdict:
+        """Compare what was measured, of a holdout or of production, with the bar."""
+        found = fairness.find(self.column)
         if found is None:
-            measured = ", ".join(item.column for item in evaluation.fairness.columns)
+            measured = ", ".join(item.column for item in fairness.columns)
             return self.refusal(f"Fairness was not measured by {self.column!r}, only by {measured}.")
-        min_rows = self.min_rows or evaluation.fairness.min_rows
-        seen = self._observe(found, min_rows)
+        min_rows = self.min_rows or fairness.min_rows
+        seen = self.observe(fairness)
         if seen is None:
             return self.refusal(self._why_unknown(found, min_rows))
         lowest, highest, told = seen
@@ -75,8 +79,15 @@ class FairnessGate(Gate):
             return self.refusal(f"{told}, but must be at most {self.at_most:g}.{_unjudged(found, min_rows)}")
         return self.passing(f"{told}, which clears the bar.{_unjudged(found, min_rows)}")
 
-    def _observe(self, found: FairnessColumn, min_rows: int) -> tuple[float, float, str] | None:
-        """Return the lowest and the highest value that must meet the bar, and a sentence of them without its end."""
+    def observe(self, fairness: Fairness) -> tuple[float, float, str] | None:
+        """Return the lowest and the highest value that must meet the bar, and a sentence of them without its end.
+
+        ``None`` where it was not measured, or is not defined.
+        """
+        found = fairness.find(self.column)
+        if found is None:
+            return None
+        min_rows = self.min_rows or fairness.min_rows
         if self.metric in RATES:
             rates = found.rate(self.metric, min_rows)
             if not rates:

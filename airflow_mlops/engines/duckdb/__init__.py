@@ -5,6 +5,7 @@ Everything streams: memory stays below ``DuckDbLimits.memory``, and what does no
 
 from airflow_mlops.engines.duckdb.connection import DuckDbLimits
 from airflow_mlops.engines.duckdb.label_share import LabelShare, count_labelled
+from airflow_mlops.engines.duckdb.labels import JoinedAnswers, join_labels
 from airflow_mlops.engines.duckdb.overlap import SharedRows, count_shared_rows
 from airflow_mlops.engines.duckdb.quarantine import Separated, row_conditions, separate_rows
 from airflow_mlops.engines.duckdb.snapshot import MeasuredData, take_snapshot
@@ -12,6 +13,7 @@ from airflow_mlops.engines.duckdb.sources import LocalSource
 
 __all__ = [
     "DuckDbLimits",
+    "JoinedAnswers",
     "LabelShare",
     "LocalSource",
     "MeasuredData",
@@ -19,6 +21,7 @@ __all__ = [
     "SharedRows",
     "count_labelled",
     "count_shared_rows",
+    "join_labels",
     "row_conditions",
     "separate_rows",
     "take_snapshot",
