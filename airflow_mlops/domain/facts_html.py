@@ -66,14 +66,15 @@ def drift_section(drift: DataDrift | None) -> str:
     header = ["Column", "It has", "Distance", "Method", "Missing before", "Missing now"]
     table = html_table(header, rows, texts=2) if rows else ""
     reading = (
-        f"{len(drift.drifted):,} of {len(drift.columns):,} columns have drifted from the training data "
-        f"({escape(drift.reference.dataset_name)}) to {escape(drift.current.dataset_name)}, by a sample of "
-        f"{drift.reference.rows:,} and {drift.current.rows:,} rows and {escape(drift.engine)}. Numbers have "
+        f"{len(drift.drifted):,} of {drift.compared:,} columns have drifted from the training data "
+        f"({escape(drift.reference.dataset_name)}) to {escape(drift.current.dataset_name)}, by all "
+        f"{drift.reference.rows:,} and {drift.current.rows:,} rows and {escape(drift.engine)}. By default numbers have "
         f"drifted when they have moved by the threshold in standard deviations on average (Wasserstein), texts by the "
-        f"Jensen-Shannon distance of their shares, and either when the share of missing values has moved as much."
+        f"Jensen-Shannon distance of their shares, and either when many more or fewer values are missing."
     )
     more = f"<p>… and {len(columns) - _SHOWN:,} more columns</p>" if len(columns) > _SHOWN else ""
-    notes = "".join(f'<p class="empty">{escape(note)}</p>' for note in drift.notes)
+    told = dict.fromkeys((*drift.lost, *drift.notes))
+    notes = "".join(f'<p class="empty">{escape(note)}</p>' for note in told)
     return f'<h2>Data drift</h2>\n{table}{more}\n<p class="notes">{reading}</p>{notes}'
 
 

@@ -141,7 +141,7 @@ class DriftCheckOperator(MlopsOperator):
         current = profile_parts(parts, grids)
         note = keep_first_window(version, window, reference.profile, current, spec) if apart is None else ""
         drift = compare_profiles(
-            (_of_snapshot(snapshot, reference.profile), reference.profile),
+            (reference.data, reference.profile),
             (_of_parts(parts, current), current),
             spec,
             read=_inputs(mlflow, version),
@@ -225,10 +225,6 @@ class DriftCheckOperator(MlopsOperator):
         )
         record_check(check)
         return check
-
-
-def _of_snapshot(snapshot: Snapshot, profile: DatasetProfile) -> ComparedData:
-    return ComparedData(dataset_name=snapshot.dataset_name, dataset_digest=snapshot.digest, rows=profile.rows)
 
 
 def _of_parts(parts: Sequence[Snapshot | ProfileReference], profile: DatasetProfile) -> ComparedData:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.drift import ComparedData, DataDrift, DriftSpec, Sample, choose_columns, without_values
+from airflow_mlops.domain.drift import ColumnDrift, ComparedData, DataDrift, DriftMethod, DriftSpec
+from airflow_mlops.domain.drift.columns import Sides
 from airflow_mlops.domain.facts import Facts, Signature, training_facts, utc
 from airflow_mlops.domain.registry import TAG_DATASET_DIGEST, TAG_DATASET_NAME, TAG_DATASET_URI, ModelVersion
 from airflow_mlops.exceptions import InvalidInputError
 from airflow_mlops.hooks.storage import open_storage
-from airflow_mlops.operators.jobs import local_channel
+from airflow_mlops.operators.comparison import compare_profiles
+from airflow_mlops.operators.profiles import profile_snapshot
+from airflow_mlops.operators.unstructured import compare_unstructured
+from airflow_mlops.operators.watched import training_snapshot
 
 if TYPE_CHECKING:
     from airflow_mlops.operators.scoring import Bench, ScoredHoldout
@@ -48,77 +50,57 @@ def gather_facts(scored: ScoredHoldout, bench: Bench, as_of: datetime | None) ->
 def gather_drift(
     scored: ScoredHoldout, spec: DriftSpec | None, signature: Signature | None, target: str
 ) -> DataDrift | None:
-    """Compare the candidate's training data with recent production data, on a sample of each.
+    """Compare the candidate's training data with recent production data, by the profiles of all rows.
 
-    Training data that is gone is no error, but evidence without columns, which a gate refuses with its reason.
+    Where the author names no method, it is a distance whatever the number of rows: a candidate must not pass for having
+    learned from few. Training data that is gone is no error, but evidence that a gate refuses with its reason.
 
     :raises DatasetError: when the production data cannot be read.
     """
     if spec is None:
         return None
-    current, reference = spec.snapshot or scored.snapshot, _training_snapshot(scored.candidate.version)
-    with contextlib.ExitStack() as stack:
-        now = _parts(stack.enter_context(local_channel(current)))
-        try:
-            before = _parts(stack.enter_context(local_channel(reference)))
-        except InvalidInputError as error:
-            return _compared(reference, current, ({}, {}), (f"The training data cannot be read: {error}",), spec)
-        read = [column.name for column in signature.inputs if column.name] if signature else []
-        columns, notes = _choose(before, now, spec, read, target)
-        samples = _draw(reference, before, columns, spec), _draw(current, now, columns, spec)
-    return _compared(reference, current, samples, notes, spec)
+    asked = replace(
+        spec,
+        numbers=spec.numbers or DriftMethod.WASSERSTEIN,
+        categories=spec.categories or DriftMethod.JENSEN_SHANNON,
+        prediction=(),
+        label=(),
+        ignore=(*spec.ignore, target),
+    )
+    current = spec.snapshot or scored.snapshot
+    try:
+        reference = training_snapshot(scored.candidate.version)
+        before = profile_snapshot(reference)
+    except InvalidInputError as error:
+        return _without_training_data(scored.candidate.version, current, f"The training data cannot be read: {error}")
+    now = profile_snapshot(current, before.profile.grids)
+    drift = compare_profiles(
+        (before.data, before.profile),
+        (now.data, now.profile),
+        asked,
+        read=[column.name for column in signature.inputs if column.name] if signature else [],
+        sides=Sides(reference="training data", current="production data"),
+    )
+    of_rows = compare_unstructured(reference, (current,), asked)
+    columns = tuple(_judged(item, spec) for item in (*drift.columns, *of_rows.columns))
+    lost = (*drift.lost, *of_rows.lost)
+    unsaid = {*spec.columns} - {item.column for item in columns} - {name for name in spec.columns if name in str(lost)}
+    refused = [note for note in drift.notes if note.split(" ")[0] in unsaid]
+    return replace(drift, columns=columns, lost=(*lost, *refused), notes=(*drift.notes, *of_rows.notes))
 
 
-def _choose(
-    before: Sequence[Path], now: Sequence[Path], spec: DriftSpec, read: Sequence[str], target: str
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    from airflow_mlops.engines.pyarrow import column_kinds
-
-    kinds, kinds_now = column_kinds(before[0]), column_kinds(now[0])
-    shared = [name for name in kinds if name in kinds_now and name != target]
-    return choose_columns(kinds, kinds_now, asked=spec.columns, read=read or shared)
+def _judged(item: ColumnDrift, spec: DriftSpec) -> ColumnDrift:
+    """Count a column that has lost its values as drifted, since its distance is that of the values that are left."""
+    change = abs(item.missing_current - item.missing_reference)
+    return replace(item, drifted=item.drifted or (spec.missing_change is not None and change >= spec.missing_change))
 
 
-def _draw(snapshot: Snapshot, files: Sequence[Path], columns: Sequence[str], spec: DriftSpec) -> Sample:
-    from airflow_mlops.engines.pyarrow import read_sample
-
-    return read_sample(files, columns, spec.sample_rows, snapshot.digest)
-
-
-def _compared(
-    reference: Snapshot, current: Snapshot, samples: tuple[Sample, Sample], notes: Sequence[str], spec: DriftSpec
-) -> DataDrift:
-    from airflow_mlops.engines import evidently
-
-    empty = without_values(*samples)
-    before, now = ({name: values for name, values in sample.items() if name not in empty} for sample in samples)
+def _without_training_data(version: ModelVersion, current: Snapshot, reason: str) -> DataDrift:
+    name, digest = version.tags.get(TAG_DATASET_NAME, ""), version.tags.get(TAG_DATASET_DIGEST, "")
     return DataDrift(
-        reference=_side(reference, samples[0]),
-        current=_side(current, samples[1]),
-        columns=evidently.measure_drift(before, now, spec.threshold),
-        engine=evidently.version(),
-        notes=(*notes, *empty.values()),
+        reference=ComparedData(dataset_name=name, dataset_digest=digest, rows=0),
+        current=ComparedData(dataset_name=current.dataset_name, dataset_digest=current.digest, rows=current.rows),
+        columns=(),
+        engine="",
+        lost=(reason,),
     )
-
-
-def _side(snapshot: Snapshot, sample: Sample) -> ComparedData:
-    return ComparedData(
-        dataset_name=snapshot.dataset_name,
-        dataset_digest=snapshot.digest,
-        rows=max(map(len, sample.values()), default=0),
-    )
-
-
-def _training_snapshot(version: ModelVersion) -> Snapshot:
-    """Return the snapshot that a version learned from, as its tags name it; they do not say how many rows it has."""
-    return Snapshot(
-        dataset_name=version.tags.get(TAG_DATASET_NAME, ""),
-        digest=version.tags.get(TAG_DATASET_DIGEST, ""),
-        uri=version.tags.get(TAG_DATASET_URI, ""),
-        rows=0,
-        created=False,
-    )
-
-
-def _parts(channel: Path) -> list[Path]:
-    return sorted(channel.glob("*.parquet"))

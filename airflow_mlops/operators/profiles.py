@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops.domain.dataset import Snapshot, SnapshotManifest
+from airflow_mlops.domain.drift import ComparedData
 from airflow_mlops.domain.drift.report import ProfileReference
 from airflow_mlops.domain.profile import DatasetProfile, ProfileKind, merge_profiles
 from airflow_mlops.domain.serialization import digest_of
@@ -32,6 +33,13 @@ class ProfiledSnapshot:
     manifest: SnapshotManifest
     profile: DatasetProfile
     file: Storage
+
+    @property
+    def data(self) -> ComparedData:
+        """What was profiled, for the evidence."""
+        return ComparedData(
+            dataset_name=self.manifest.dataset_name, dataset_digest=self.manifest.digest, rows=self.profile.rows
+        )
 
     @property
     def reference(self) -> ProfileReference:

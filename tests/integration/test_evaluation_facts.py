@@ -126,12 +126,13 @@ def test_drift_is_measured_against_the_production_data_that_is_named(
     loop: Loop, holdout: Snapshot, training: Snapshot
 ) -> None:
     recent = snapshot(loop, "recent", ["x,late", *(f"{5 + x / 10},?" for x in range(60))])
-    spec = {"production": {"snapshot": recent.to_dict(), "columns": ["x", "late", "delay"], "sample_rows": 30}}
+    spec = {"production": {"snapshot": recent.to_dict(), "columns": ["x", "late", "delay", "y"]}}
     evaluation = measured(loop, trained(loop, b"1.5", training), holdout, spec=spec)
     assert evaluation.drift is not None
-    assert evaluation.drift.current.rows == 30
-    assert evaluation.drift.notes == (
-        "late holds numbers in the training data, but texts in the production data.",
+    assert evaluation.drift.current.rows == 60
+    assert evaluation.drift.lost == (
+        "late holds numbers in the training data (int64), but texts or truth values in the production data (string).",
         "The production data has no column delay.",
+        "The training data has no column y.",
     )
-    assert says(DriftGate(), evaluation) == (False, " ".join(evaluation.drift.notes))
+    assert says(DriftGate(), evaluation) == (False, " ".join(evaluation.drift.lost))

@@ -5,9 +5,7 @@ from airflow_mlops.domain.drift.found import (
     ComparedData,
     DataDrift,
     Sample,
-    choose_columns,
     furthest_first,
-    without_values,
 )
 from airflow_mlops.domain.drift.judging import judge_columns, judge_window
 from airflow_mlops.domain.drift.method import DriftMethod, automatic_method, benjamini_hochberg
@@ -27,10 +25,8 @@ __all__ = [
     "Volume",
     "automatic_method",
     "benjamini_hochberg",
-    "choose_columns",
     "furthest_first",
     "judge_columns",
     "judge_window",
     "volume_of",
-    "without_values",
 ]

@@ -3,9 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from airflow_mlops.domain.dataset import ColumnKind
 from airflow_mlops.domain.drift.method import DriftMethod
 from airflow_mlops.domain.serialization import Document
 
@@ -97,6 +95,11 @@ class DataDrift(Document):
     """Sentences about columns that should be there and are not, or that have become of another kind."""
 
     @property
+    def refused(self) -> tuple[str, ...]:
+        """Why features that should be compared were not, in sentences."""
+        return (*self.lost, *(item.note for item in self.columns if item.value is None))
+
+    @property
     def all_columns(self) -> tuple[ColumnDrift, ...]:
         """Predictions and labels, then features."""
         return (*self.prediction, *self.label, *self.columns)
@@ -122,42 +125,5 @@ class DataDrift(Document):
         return len(self.drifted) / self.compared if self.compared else 0.0
 
 
-_COMPARABLE: Final = {ColumnKind.NUMBER: "numbers", ColumnKind.VALUE: "texts"}
-"""The kinds whose distributions are compared. Times always move on."""
-
 Sample = Mapping[str, Sequence[float | str | None]]
 """Some rows of a data set, as the values of each column; all columns have as many."""
-
-
-def choose_columns(
-    reference: Mapping[str, ColumnKind], current: Mapping[str, ColumnKind], *, asked: Sequence[str], read: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return which columns to compare, and in sentences why others that should be cannot.
-
-    :param asked: columns that the author names. Where there are none, times and nested values are left out.
-    :param read: columns that the model reads, or all that are meant where nobody knows.
-    """
-    skipped = {name for side in (reference, current) for name, kind in side.items() if kind not in _COMPARABLE}
-    chosen, notes = [], []
-    for name in asked or [name for name in read if name not in skipped]:
-        before, now = reference.get(name), current.get(name)
-        if before is None or now is None:
-            notes.append(f"The {'training' if before is None else 'production'} data has no column {name}.")
-        elif name in skipped:
-            notes.append(f"{name} holds times or nested values, which are not compared.")
-        elif before is not now:
-            was, is_ = _COMPARABLE[before], _COMPARABLE[now]
-            notes.append(f"{name} holds {was} in the training data, but {is_} in the production data.")
-        else:
-            chosen.append(name)
-    return tuple(chosen), tuple(notes)
-
-
-def without_values(reference: Sample, current: Sample) -> dict[str, str]:
-    """Return the columns of a sample that cannot be compared, since one side has no value at all, and say so."""
-    return {
-        name: f"{name} has no values in the {side} data."
-        for name in reference
-        for side, sample in (("training", reference), ("production", current))
-        if all(value is None for value in sample[name])
-    }

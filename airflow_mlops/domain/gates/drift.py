@@ -43,8 +43,8 @@ class DriftGate(Gate):
         drift = evaluation.drift
         if drift is None:
             return self.refusal("Drift was not measured. Evaluate with spec={'production': {}}.")
-        if drift.notes or not drift.columns:
-            return self.refusal(" ".join(drift.notes) or "There was no column to compare.")
+        if drift.refused or not drift.compared:
+            return self.refusal(" ".join(drift.refused) or "There was no column to compare.")
         if unknown := sorted(set(self.stable) - {item.column for item in drift.columns}):
             known = ", ".join(item.column for item in drift.columns)
             return self.refusal(f"The drift of {', '.join(unknown)} was not measured (only that of {known}).")

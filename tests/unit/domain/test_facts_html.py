@@ -36,7 +36,7 @@ def test_columns_that_have_drifted_come_first_and_a_thousand_are_cut() -> None:
     assert page.index("c999") < page.index("c998")
     assert "… and 970 more columns" in page
     assert "999 of 1,000 columns have drifted" in page
-    assert "a sample of 1,234 and 1,234 rows and by hand" in page
+    assert "by all 1,234 and 1,234 rows and by hand" in page
     assert "&lt;c&gt; is gone." in page
     assert "<train>" not in page
 

@@ -1,43 +1,11 @@
 """Which columns can be compared, and what a comparison says."""
 
-import pytest
-
-from airflow_mlops.domain.dataset import ColumnKind
 from airflow_mlops.domain.drift import (
     ColumnDrift,
     ComparedData,
     DataDrift,
-    choose_columns,
     furthest_first,
-    without_values,
 )
-
-NUMBER, VALUE, TIME = ColumnKind.NUMBER, ColumnKind.VALUE, ColumnKind.TIME
-
-
-@pytest.mark.parametrize(
-    ("asked", "read", "chosen", "notes"),
-    [
-        ((), ("x", "c"), ("x", "c"), ()),
-        ((), ("x", "at"), ("x",), ()),  # times always move on
-        (("at",), ("x",), (), ("at holds times or nested values, which are not compared.",)),
-        (("c",), ("x",), ("c",), ()),
-        ((), ("x", "old"), ("x",), ("The production data has no column old.",)),
-        ((), ("new",), (), ("The training data has no column new.",)),
-        ((), ("turned",), (), ("turned holds numbers in the training data, but texts in the production data.",)),
-    ],
-)
-def test_columns_that_should_be_compared_and_cannot_are_named(
-    asked: tuple[str, ...], read: tuple[str, ...], chosen: tuple[str, ...], notes: tuple[str, ...]
-) -> None:
-    before = {"x": NUMBER, "c": VALUE, "at": TIME, "old": NUMBER, "turned": NUMBER}
-    now = {"x": NUMBER, "c": VALUE, "at": TIME, "new": NUMBER, "turned": VALUE}
-    assert choose_columns(before, now, asked=asked, read=read) == (chosen, notes)
-
-
-def test_column_without_any_value_on_one_side_cannot_be_compared() -> None:
-    found = without_values({"x": [1.0], "y": [None], "z": [1.0]}, {"x": [2.0, None], "y": [1.0], "z": []})
-    assert found == {"y": "y has no values in the training data.", "z": "z has no values in the production data."}
 
 
 def test_share_is_of_the_columns_that_were_compared() -> None:

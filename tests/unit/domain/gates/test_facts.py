@@ -174,13 +174,13 @@ def test_training_that_lacks_a_part_of_its_origin_is_refused_by_name(known: dict
 # Drift and rows ------------------------------------------------------------------------------------------------------
 
 
-def drift(notes: tuple[str, ...] = (), **values: float) -> DataDrift:
+def drift(lost: tuple[str, ...] = (), **values: float) -> DataDrift:
     columns = tuple(
         ColumnDrift(column=name, method="wasserstein", value=value, threshold=0.1, drifted=value >= 0.1)
         for name, value in values.items()
     )
     train, recent = (ComparedData(dataset_name=name, dataset_digest="d", rows=9) for name in ("train", "recent"))
-    return DataDrift(reference=train, current=recent, columns=columns, engine="by hand", notes=notes)
+    return DataDrift(reference=train, current=recent, columns=columns, engine="by hand", lost=lost)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def drift(notes: tuple[str, ...] = (), **values: float) -> DataDrift:
         (DriftGate(stable=("b",)), drift(a=0.2, b=0.05), True, "1 of 2"),
         (DriftGate(stable=("a",)), drift(a=0.2, b=0.05), False, "; a must not."),
         (DriftGate(stable=("z",)), drift(a=0.2), False, "The drift of z was not measured (only that of a)."),
-        (DriftGate(), drift(notes=("c is gone.",), a=0.0), False, "c is gone."),
+        (DriftGate(), drift(lost=("c is gone.",), a=0.0), False, "c is gone."),
         (DriftGate(), drift(), False, "There was no column to compare."),
         (DriftGate(), None, False, "Drift was not measured."),
     ],
