@@ -1,6 +1,7 @@
 """How often each method says drift: where there is none (false alarms), and where there is one of a known size.
 
-    REPEATS=200 SIZES=100,1000,10000,100000 make bench-drift-power
+    make bench-drift-power                                          # about a minute
+    REPEATS=200 SIZES=100,1000,10000,100000 make bench-drift-power  # three minutes: the table of docs/drift-power.md
 
 Reference and window are drawn with as many rows each, unless a line says otherwise. Each repeat is a column of two
 Parquet files, which the package's engine profiles and compares, at its default thresholds: p ≤ 0.05, distance ≥ 0.1.
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from airflow_mlops.domain.drift import Correction, DriftMethod, DriftSpec
+from airflow_mlops.domain.profile import DatasetProfile
 from airflow_mlops.engines.numpy.drift import measure
 from airflow_mlops.engines.profiles import profile_parquet
 
@@ -109,7 +111,8 @@ def called(change: Change, rows: int, repeats: int, seed: int = 0) -> dict[str, 
         draw_side(change.current, rows, repeats, [seed, 1]),
     ]
     specs = NUMBER_SPECS if change.is_number else CATEGORY_SPECS
-    found = {name: float(np.mean(verdicts(sides, spec, is_number=change.is_number))) for name, spec in specs.items()}
+    profiles = profile(sides, is_number=change.is_number)
+    found = {name: float(np.mean(verdicts(profiles, spec))) for name, spec in specs.items()}
     if change.is_number:
         found["anderson (SciPy)"] = float(np.mean([anderson(*pair) for pair in zip(*sides, strict=True)]))
     return found
@@ -120,17 +123,21 @@ def draw_side(draw: Draw, rows: int, repeats: int, seed: list[int]) -> list[Valu
     return [draw(random, rows) for _ in range(repeats)]
 
 
-def verdicts(sides: list[list[Values]], spec: DriftSpec, *, is_number: bool) -> list[bool]:
-    """Return what the package's engine says of each column."""
-    names = [f"c{number}" for number in range(len(sides[0]))]
+def profile(sides: list[list[Values]], *, is_number: bool) -> tuple[DatasetProfile, DatasetProfile]:
+    """Profile the columns of both sides, as the operators do."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.parquet" for number in range(2)]
         for file, columns in zip(files, sides, strict=True):
             data = [values if is_number else values.astype(int).astype(str) for values in columns]
+            names = [f"c{number}" for number in range(len(columns))]
             pq.write_table(pa.table(dict(zip(names, data, strict=True))), file, compression="lz4")
         reference = profile_parquet(files[:1])
-        current = profile_parquet(files[1:], grids=reference.grids)
-    return [item.drifted for item in measure(reference, current, spec, names)]
+        return reference, profile_parquet(files[1:], grids=reference.grids)
+
+
+def verdicts(profiles: tuple[DatasetProfile, DatasetProfile], spec: DriftSpec) -> list[bool]:
+    """Return what the package's engine says of each column."""
+    return [item.drifted for item in measure(*profiles, spec, [column.name for column in profiles[0].columns])]
 
 
 def anderson(reference: Values, current: Values) -> bool:
@@ -153,18 +160,17 @@ class Discoveries:
     """Share of the drifted columns that are called so."""
 
 
-def discoveries(correction: Correction, *, columns: int, drifted: int, rows: int, windows: int) -> Discoveries:
-    """Test many columns at once, of which the first ``drifted`` have moved by 0.2 standard deviations."""
+def discoveries(
+    correction: Correction, *, columns: int, drifted: int, rows: int, windows: int, shift: float = 0.2
+) -> Discoveries:
+    """Test many columns at once, of which the first ``drifted`` have moved by ``shift`` standard deviations."""
     false, anything, hits = [], [], []
     spec = DriftSpec(numbers=DriftMethod.KS, correction=correction)
     for window in range(windows):
         reference = draw_side(normal(), rows, columns, [window, 0])
-        moved = draw_side(normal(0.2), rows, drifted, [window, 1])
-        says = np.array(
-            verdicts(
-                [reference, moved + draw_side(normal(), rows, columns - drifted, [window, 2])], spec, is_number=True
-            )
-        )
+        moved = draw_side(normal(shift), rows, drifted, [window, 1])
+        current = moved + draw_side(normal(), rows, columns - drifted, [window, 2])
+        says = np.array(verdicts(profile([reference, current], is_number=True), spec))
         wrong = int(says[drifted:].sum())
         false.append(wrong / max(int(says.sum()), 1))
         anything.append(wrong > 0)
@@ -189,8 +195,8 @@ def repeats_of(rows: int, repeats: int) -> int:
 
 
 def main() -> None:
-    repeats = int(os.environ.get("REPEATS", "200"))
-    sizes = [int(size) for size in os.environ.get("SIZES", "100,1000,10000,100000").split(",")]
+    repeats = int(os.environ.get("REPEATS", "100"))
+    sizes = [int(size) for size in os.environ.get("SIZES", "100,1000,10000").split(",")]
     started = time.monotonic()
     report: dict[str, dict[str, dict[int, float]]] = {}
     print("Share of columns that are called drifted, by the rows of each side\n")

@@ -112,8 +112,8 @@ def test_window_like_the_training_data_passes_and_another_is_violated_and_told(l
 
 def test_texts_and_embeddings_of_a_window_are_compared_and_shown(loop: Loop) -> None:
     def talk(words: str, mean: float) -> dict[str, Any]:
-        comments = [" ".join(random.choice(words.split(), 9)) for _ in range(300)]
-        return rows(300, comment=comments, vector=list(random.normal(mean, 1, (300, 6))))
+        comments = [" ".join(random.choice(words.split(), 9)) for _ in range(600)]
+        return rows(600, comment=comments, vector=list(random.normal(mean, 1, (600, 6))))
 
     promoted(loop, snapshot(loop, "train-talk", talk("parcel late box damaged refund driver", 0)))
     spec = {"text": ["comment"], "embeddings": ["vector"], "stable": ["vector"]}

@@ -75,7 +75,7 @@ def test_least_effect_is_asked_of_tests_only_since_a_distance_is_one() -> None:
     ("rows", "reason"),
     [
         (0, "The window has no rows, so nothing can be said of it. Did the data arrive?"),
-        (1, "The window has 1 rows, and nothing is said of fewer than 100 (min_rows): chance moves them."),
+        (1, "The window has 1 rows, and nothing is said of fewer than 500 (min_rows): chance moves them."),
     ],
 )
 def test_window_without_enough_rows_is_undecided(rows: int, reason: str) -> None:
