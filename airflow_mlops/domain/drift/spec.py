@@ -98,8 +98,8 @@ class DriftSpec(Document):
     most_volume: float | None = 2.0
     """At most this many times the expected rows may have come."""
     min_rows: int = 500
-    """Of fewer rows nothing is said: chance alone moves 7 in 10 columns of 100 normal numbers by a Wasserstein distance of
-    0.1 from a large reference, 1 in 10 columns of 300 and 1 in 25 of 500 (docs/drift-power.md)."""
+    """Of fewer rows nothing is said: chance alone moves 7 in 10 columns of 100 normal numbers by a Wasserstein distance
+    of 0.1 from a large reference, 1 in 10 columns of 300 and 1 in 25 of 500 (docs/drift-power.md)."""
     sample_rows: int = 10_000
     """Rows of each side that Evidently's own report is made of, the same ones in every run."""
 
