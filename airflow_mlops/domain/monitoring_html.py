@@ -24,6 +24,7 @@ _STATE_NAMES = {
     CheckVerdict.VIOLATED: "violated",
     CheckVerdict.UNDECIDED: "undecided",
 }
+_CHECK_NAMES = {**KIND_NAMES, CheckKind.QUALITY: "data quality"}
 _EVENT_KINDS = (EventKind.RETRAINING, EventKind.GATE, EventKind.DEPLOYMENT, EventKind.ROLLBACK)
 _LEVELS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Bounds of the shades: how many times its threshold a column is."""
@@ -113,14 +114,14 @@ def _verdicts(outcomes: Sequence[WindowOutcome], marks: Sequence[tuple[int, str]
         found = [outcome.check(kind) for outcome in outcomes]
         states = [_STATE_NAMES[check.verdict] if check else "" for check in found]
         if any(states):
-            rows.append((KIND_NAMES[kind], f"{states.count('violated'):,} of {len(outcomes):,}", strip(states)))
+            rows.append((_CHECK_NAMES[kind], f"{states.count('violated'):,} of {len(outcomes):,}", strip(states)))
     for style, name in (("retrained", "retraining"), ("promoted", "new version")):
         places = {index for index, found in marks if found == style}
         cells = [style if index in places else "" for index in range(len(outcomes))]
         rows.append((name, f"{len(places):,}", strip(cells)))
     key = (
         f"{_swatch('passed')} passed, {_swatch('violated')} violated, {_swatch('undecided')} undecided, an empty "
-        f"place: not checked. Each window has the same place in all rows and charts; the newest is at the right."
+        f"place: not checked. A window has the same place in all rows; the newest is at the right."
     )
     return f'<h2>Verdicts</h2>\n{_strips(("Check", "Violated"), rows)}\n<p class="notes">{key}</p>'
 
@@ -243,7 +244,7 @@ def _windows(outcomes: Sequence[WindowOutcome]) -> str:
 def _window(outcome: WindowOutcome) -> str:
     window = f"{escape(_time(outcome.window.start))}<br>to before {escape(_time(outcome.window.end))}"
     checks = "".join(
-        f'<p><span class="state {_class(check.verdict)}">{KIND_NAMES[check.kind]}: {check.verdict.value}</span>'
+        f'<p><span class="state {_class(check.verdict)}">{_CHECK_NAMES[check.kind]}: {check.verdict.value}</span>'
         f"{_linked(check.report_uri)} {escape(' '.join(check.reasons[:3]))}</p>"
         for check in outcome.checks
     )
