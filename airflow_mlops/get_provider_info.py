@@ -55,7 +55,10 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [
             {"integration-name": "MLflow", "python-modules": ["airflow_mlops.sensors.registry"]},
-            {"integration-name": "Model training", "python-modules": ["airflow_mlops.sensors.ground_truth"]},
+            {
+                "integration-name": "Model training",
+                "python-modules": ["airflow_mlops.sensors.ground_truth", "airflow_mlops.sensors.monitoring"],
+            },
         ],
         "hooks": [
             {"integration-name": "MLflow", "python-modules": ["airflow_mlops.hooks.mlflow"]},
@@ -64,7 +67,11 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": [
             {
                 "integration-name": "Model training",
-                "python-modules": ["airflow_mlops.triggers.docker", "airflow_mlops.triggers.files"],
+                "python-modules": [
+                    "airflow_mlops.triggers.docker",
+                    "airflow_mlops.triggers.files",
+                    "airflow_mlops.triggers.monitoring",
+                ],
             },
             {"integration-name": "MLflow", "python-modules": ["airflow_mlops.triggers.registry"]},
         ],

@@ -59,6 +59,15 @@ class Window(Document):
         """
         return cls(start=_moment("start", start), end=_moment("end", end))
 
+    @classmethod
+    def of_key(cls, key: str) -> Self:
+        """Return the window of a file name.
+
+        :raises ValueError: when it is none.
+        """
+        start, _, end = key.partition("--")
+        return cls(start=datetime.strptime(start, _STAMP), end=datetime.strptime(end, _STAMP))  # noqa: DTZ007 - UTC
+
     @property
     def key(self) -> str:
         """A file name for the window, which sorts by its start."""

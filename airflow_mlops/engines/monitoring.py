@@ -49,6 +49,17 @@ class MonitoringRecords:
         found = (WindowCheck.from_dict(json.loads(data)) for data in folder.read_many(names).values())
         return {check.kind: check for check in found}
 
+    def checked_since(self, moment: datetime, most: int = MOST_WINDOWS) -> list[WindowOutcome]:
+        """Return what was found up to now in the newest windows that end after a time, oldest first."""
+        newest = (Window.of_key(name) for name in (self.folder / "windows").names()[-most:])
+        return [
+            WindowOutcome(
+                model_name=self.model_name, window=window, checks=tuple(self.checks(window).values()), closed_at=moment
+            )
+            for window in newest
+            if window.end > moment
+        ]
+
     def close(self, window: Window, checks: Iterable[WindowCheck], now: datetime) -> WindowOutcome:
         """Write down what all checks of a window found, those given and those recorded, and return it.
 
