@@ -34,7 +34,7 @@ def get_provider_info() -> dict[str, Any]:
             },
             {
                 "integration-name": "Great Expectations",
-                "python-modules": ["airflow_mlops.operators.validation"],
+                "python-modules": ["airflow_mlops.operators.validation", "airflow_mlops.operators.suggestion"],
             },
             {
                 "integration-name": "Model training",

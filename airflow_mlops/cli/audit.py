@@ -1,17 +1,13 @@
 """``airflow mlops audit`` and ``airflow mlops lineage``."""
 
-import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
 
 from airflow.sdk.exceptions import AirflowNotFoundException
-from airflow.utils.cli import suppress_logs_and_warning
-from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
+from airflow_mlops.cli.command import UNKNOWN, command
 from airflow_mlops.domain.audit.card import model_card
 from airflow_mlops.domain.audit.chain import Trail
 from airflow_mlops.domain.audit.entry import Chain, Head, Subject
@@ -25,31 +21,9 @@ from airflow_mlops.hooks.audit import audit_trail
 from airflow_mlops.hooks.mlflow import MlflowHook
 
 _BROKEN = 1
-_UNKNOWN = 2
-
-Command = Callable[[Namespace], None]
 
 
-def _command(run: Callable[[Namespace], int]) -> Command:
-    """Make a function a command: with the settings of providers, connections of the database, and errors in a line."""
-
-    @suppress_logs_and_warning
-    @providers_configuration_loaded
-    @wraps(run)
-    def command(args: Namespace) -> None:
-        os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"  # As Airflow's own commands do, to read connections.
-        try:
-            status = run(args)
-        except MlopsError as error:
-            sys.stderr.write(f"{printable(str(error))}\n")
-            status = _UNKNOWN
-        if status:
-            raise SystemExit(status)
-
-    return command
-
-
-@_command
+@command
 def audit(args: Namespace) -> int:
     """Tell, prove or export the story of a model."""
     model_name, _, version = args.model.partition("@")
@@ -66,7 +40,7 @@ def audit(args: Namespace) -> int:
     return _BROKEN if trail.findings() else 0
 
 
-@_command
+@command
 def lineage(args: Namespace) -> int:
     """Tell where a version came from, or which versions came from a file."""
     if bool(args.version) == bool(args.source):
@@ -112,7 +86,7 @@ def _verify(model_name: str, args: Namespace) -> int:
         _say(f"{printable(str(proved))}: whole, {len(record.entries)} entries, head {record.head}")
     if silent:
         _say(f"The registry could not be asked, so that entries cut off at the end would not be missed: {silent}")
-        return _UNKNOWN
+        return UNKNOWN
     if args.offline:
         _say("The registry was not asked: entries that were cut off at the end would not be missed.")
     else:

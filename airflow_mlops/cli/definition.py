@@ -34,6 +34,23 @@ _VERSION = _arg(
 _SOURCE = _arg(
     "--source", metavar="FILE", help="Name every version that learned from this file: address, end of it, or SHA-256"
 )
+_DATA = _arg(
+    "source",
+    metavar="DATA",
+    help="A snapshot's folder, or a file or folder of CSV or Parquet: a path, or an address such as s3://conn@bucket/key",
+)
+_NAME = _arg("--name", metavar="NAME", help="The suite's name; else that of the data")
+_SUITE_OUTPUT = _arg("--output", metavar="FILE", help="A .yaml or .json file; the terminal when it is not given")
+_RANGE_MARGIN = _arg(
+    "--range-margin", metavar="SHARE", type=float, default=0.1, help="Air on either side of a range (0.1 of its span)"
+)
+_NULL_MARGIN = _arg(
+    "--null-margin", metavar="SHARE", type=float, default=0.01, help="More missing values than were seen (0.01 of rows)"
+)
+_MAX_CATEGORIES = _arg(
+    "--max-categories", metavar="N", type=int, default=50, help="Texts with more different values are no categories"
+)
+_SUGGESTING = (_DATA, _NAME, _SUITE_OUTPUT, _RANGE_MARGIN, _NULL_MARGIN, _MAX_CATEGORIES, ARG_VERBOSE)
 
 
 def get_commands() -> list[CLICommand]:
@@ -41,7 +58,7 @@ def get_commands() -> list[CLICommand]:
     return [
         GroupCommand(
             name="mlops",
-            help="Ask for the history of models",
+            help="Ask for the history of models, and suggest expectations on data",
             subcommands=(
                 ActionCommand(
                     name="audit",
@@ -54,6 +71,12 @@ def get_commands() -> list[CLICommand]:
                     help="Tell where a model version came from, or what came from a file",
                     func=lazy_load_command("airflow_mlops.cli.audit.lineage"),
                     args=(_VERSION, _SOURCE, ARG_VERBOSE),
+                ),
+                ActionCommand(
+                    name="suggest-suite",
+                    help="Suggest an expectation suite by what is in the data",
+                    func=lazy_load_command("airflow_mlops.cli.suggest.suggest_suite"),
+                    args=_SUGGESTING,
                 ),
             ),
         )

@@ -7,6 +7,15 @@ from typing import Any
 from airflow_mlops.exceptions import InvalidInputError
 
 
+def format_document(document: Any, *, is_json: bool = False) -> str:
+    """Return plain values as YAML or JSON, for people: in the order in which they are, and not as ASCII alone."""
+    import yaml
+
+    if is_json:
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120))
+
+
 def read_document(file: Path) -> Any:
     """Return the value in a ``.json``, ``.yaml`` or ``.yml`` file.
 
