@@ -50,7 +50,7 @@ def test_a_csv_becomes_a_suite_that_people_can_read(csv: Path, tmp_path: Path) -
     )
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (
         0,
-        [f"8 expectations were written to {tmp_path}/suite.yaml."],
+        [f"9 expectations were written to {tmp_path}/suite.yaml."],
     ), done.stderr
     document = yaml.safe_load((tmp_path / "suite.yaml").read_text())
     suite = Suite.from_document(document, "it")
