@@ -39,6 +39,8 @@ from airflow_mlops.operators.monitoring_alerts import (
 )
 
 if TYPE_CHECKING:
+    from airflow.sdk.execution_time.comms import AssetEventResult
+
     from airflow_mlops.engines.monitoring import MonitoringRecords
 
 RETRAININGS = AssetAlias("mlops-retrainings")
@@ -106,8 +108,6 @@ class RetrainDecisionOperator(MlopsOperator):
         self.notifiers = notifiers
         self.alert_every_window = alert_every_window
         self.mlflow_conn_id = mlflow_conn_id
-        # As an inlet, to see which retrainings were told.
-        self.inlets = [*self.inlets, RETRAININGS]
         self.outlets = [*self.outlets, RETRAININGS]
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class RetrainDecisionOperator(MlopsOperator):
         due = [item for item in recent if item.is_retraining and self._age(item, context) < FORGOTTEN]
         if not due:
             return
-        told = _told(context, self.model_name, min(item.decided_at for item in due if item.decided_at))
+        told = _told(self.model_name, min(item.decided_at for item in due if item.decided_at))
         for decision in due:
             if decision.key in told or not self._takes_on(records, decision, context):
                 continue
@@ -278,8 +278,16 @@ def _superseded(model_name: str) -> set[str]:
     return {item.version for item in serving[:-1]} - {item.version for item in serving[-1:]}
 
 
-def _told(context: Context, model_name: str, since: datetime) -> set[str]:
+def _told(model_name: str, since: datetime) -> set[str]:
     """Return the decisions that events of Airflow tell of."""
     uri = retraining_asset(model_name).uri
-    events = context["inlet_events"][RETRAININGS].after((since - OWN_TIME).isoformat())
+    events = told_since(since - OWN_TIME)
     return {str((event.extra or {}).get("decision")) for event in events if event.asset.uri == uri}
+
+
+def told_since(moment: datetime) -> Sequence[AssetEventResult]:
+    """Return the events of retrainings of all models after a time, as Airflow has them."""
+    from airflow.sdk.execution_time.context import InletEventsAccessor
+
+    # The one in the context knows the task's inlets, but those of a mapped task only where its Dag names them.
+    return InletEventsAccessor(alias_name=RETRAININGS.name).after(moment.isoformat())

@@ -31,18 +31,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "store"
 
 
-class Events(list[Any]):
-    """What Airflow would return of the events of an alias."""
-
-    def after(self, moment: str) -> "Events":
-        return Events(event for event in self if event.timestamp >= datetime.fromisoformat(moment))
-
-
 class Airflow:
     """Keeps the asset events of tasks that succeed, as Airflow does, and none of those that fail."""
 
     def __init__(self) -> None:
-        self.events = Events()
+        self.events: list[Any] = []
         self.links: dict[str, str] = {}
 
     def run(self, run_id: str, *, fails: bool = False, **arguments: Any) -> RetrainDecision:
@@ -56,7 +49,6 @@ class Airflow:
         context: Any = {
             "dag": None,
             "ti": ti,
-            "inlet_events": {RETRAININGS: self.events},
             "outlet_events": {RETRAININGS: SimpleNamespace(add=add)},
         }
         operator = RetrainDecisionOperator(
@@ -73,8 +65,14 @@ class Airflow:
 
 
 @pytest.fixture
-def airflow() -> Airflow:
-    return Airflow()
+def airflow(monkeypatch: pytest.MonkeyPatch) -> Airflow:
+    airflow = Airflow()
+
+    def told_since(moment: datetime) -> list[Any]:
+        return [event for event in airflow.events if event.timestamp >= moment]
+
+    monkeypatch.setattr("airflow_mlops.operators.retraining.told_since", told_since)
+    return airflow
 
 
 def window(number: int) -> Window:
