@@ -5,6 +5,7 @@
 #   make check   the static checks alone
 #   make setup   the virtual environment in .venv
 #   make bench-training   what a training costs beside its job, and a triggerer that waits for 500 jobs (JOBS, REPEATS, SECONDS)
+#   make bench-validation  a suite on Parquet: the engine beside SQL by hand, Great Expectations on pandas, and others (ROWS, WAYS)
 #   make bench-drift-power   how often each method of drift is wrong, by the size of the data (REPEATS, SIZES)
 #   make clean   remove what the other targets made, the demo's data and state included
 
@@ -18,7 +19,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test check bench-training bench-drift-power clean
+.PHONY: setup demo test check bench-training bench-validation bench-drift-power clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -53,6 +54,9 @@ test: check
 
 bench-training: setup
 	@PYTHONPATH=. $(BIN)/python benchmarks/training.py
+
+bench-validation: setup
+	@PYTHONPATH=. $(BIN)/python benchmarks/validation.py
 
 bench-drift-power: setup
 	@PYTHONPATH=. $(BIN)/python benchmarks/drift_power.py
