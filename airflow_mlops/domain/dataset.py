@@ -183,6 +183,18 @@ def is_hidden(relative_path: str) -> bool:
     return any(part.startswith((".", "_")) for part in PurePosixPath(relative_path).parts)
 
 
+def parse_moment(name: str, value: datetime | str) -> datetime:
+    """Return a time in UTC of the parameter ``name``, as a template renders it; without a zone it is UTC.
+
+    :raises DatasetError: when it is no ISO 8601 time.
+    """
+    moment = _parse_time(name, value)
+    if moment is None:
+        msg = f"{name} is {value!r}, but must be an ISO 8601 time."
+        raise DatasetError(msg)
+    return moment
+
+
 def _parse_time(name: str, value: datetime | str | None) -> datetime | None:
     if value is None or value in {"", "None"}:
         return None

@@ -8,9 +8,11 @@ becomes DOUBLE, JSON and UUID become text, and what a snapshot cannot hold is an
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops.domain.sql import SqlColumn, SqlRows, SqlSource
+from airflow_mlops.domain.timeliness import FoundTimes
 from airflow_mlops.exceptions import DatabaseUnavailableError, DatasetError
 
 if TYPE_CHECKING:
@@ -76,6 +78,25 @@ class OpenSource:
         row = self.connection.exec_driver_sql(statement, execution_options=_VERBATIM).one()
         return tuple(row)
 
+    def find_times(self, column: str, start: datetime, end: datetime) -> FoundTimes:
+        """Return the newest time before ``end`` in a column, and how many rows lie from ``start`` to before ``end``.
+
+        :raises DatasetError: when there is no such column, or what is in it is no time.
+        """
+        if column not in {item.name for item in self.columns}:
+            msg = f"There is no time column {column!r}. There is: {', '.join(item.name for item in self.columns)}."
+            raise DatasetError(msg)
+        kind = next(item.type for item in self.columns if item.name == column)
+        name = self.quoted(column)
+        first, last = (_time_literal(time, kind, self.engine.dialect.name) for time in (start, end))
+        if self.engine.dialect.name == "sqlite":
+            name = f"datetime({name})"  # Its times are texts in several forms, which this makes one, in UTC.
+        newest, rows = self.ask(
+            f"SELECT max(CASE WHEN {name} < {last} THEN {name} END), "  # noqa: S608 - quoted
+            f"sum(CASE WHEN {name} < {last} AND {name} >= {first} THEN 1 ELSE 0 END) FROM {{source}}"
+        )
+        return FoundTimes(newest=_utc(newest, column), rows=int(rows or 0))
+
     def require_alive(self) -> None:
         """Ask whether the database is still there.
 
@@ -88,6 +109,24 @@ class OpenSource:
         """Return a column's name as this database writes it."""
         quoted: str = self.engine.dialect.identifier_preparer.quote_identifier(column)
         return quoted
+
+
+def _time_literal(time: datetime, kind: str, dialect: str) -> str:
+    text = time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    if dialect == "sqlite":
+        return f"'{text}'"
+    return f"TIMESTAMP WITH TIME ZONE '{text}+00'" if "tz" in kind else f"TIMESTAMP '{text}'"
+
+
+def _utc(value: Any, column: str) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value if isinstance(value, str) else value.isoformat())
+    except (AttributeError, ValueError) as error:
+        msg = f"The time column {column!r} has values such as {value!r:.100}, which are no times."
+        raise DatasetError(msg) from error
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mlops.domain.dataset import Snapshot, SnapshotManifest, dataset_path, snapshot_path
 from airflow_mlops.domain.quarantine import SUFFIX, Quarantine, refusal_of_share, refusal_of_tables
-from airflow_mlops.domain.validation import Expectation, ExpectationOutcome, Suite, describe, subject
+from airflow_mlops.domain.validation import Expectation, ExpectationOutcome, Severity, Suite, describe, subject
 from airflow_mlops.hooks.duckdb import duckdb_limits
 from airflow_mlops.hooks.storage import artifact_store
 
@@ -34,6 +34,8 @@ class QuarantineTask:
     suite: Suite
     outcomes: Sequence[ExpectationOutcome]
     """Of every expectation, in the suite's order."""
+    on_tables: Sequence[str]
+    """Names of further checks of the whole that failed."""
     max_share: float
     check: Check
 
@@ -43,11 +45,13 @@ class QuarantineTask:
         from airflow_mlops.engines.snapshots import staging
 
         failed = [
-            item for item, outcome in zip(self.suite.expectations, self.outcomes, strict=True) if not outcome.success
+            item
+            for item, outcome in zip(self.suite.expectations, self.outcomes, strict=True)
+            if not outcome.success and outcome.severity == Severity.CRITICAL
         ]
         conditions = row_conditions(local.parts, failed, duckdb_limits())
         on_tables = [_name(item) for item, condition in zip(failed, conditions, strict=True) if condition is None]
-        if refusal := refusal_of_tables(on_tables):
+        if refusal := refusal_of_tables([*on_tables, *self.on_tables]):
             return self._refused(refusal)
         named = {
             name: " OR ".join(f"({c})" for item, c in zip(failed, conditions, strict=True) if c and _name(item) == name)
@@ -71,7 +75,7 @@ class QuarantineTask:
                 return self._refused(refusal, rows)
             assert found.passing is not None  # noqa: S101 - else all rows fail, which was refused
             again = self.check(self.suite, [folders[0] / part for part in found.passing.parts])
-            if still := [outcome for outcome in again if not outcome.success]:
+            if still := [item for item in again if not item.success and item.severity == Severity.CRITICAL]:
                 return self._refused(f"the rows that are left fail {describe(still[0])}", rows)
             passing = self._publish(names[0], folders[0], found.passing, local.manifest)
             quarantined = self._publish(names[1], folders[1], found.failing, local.manifest)

@@ -102,7 +102,7 @@ class SkewCheckOperator(DataValidationOperator):
         suite["expectations"][0]["kwargs"]["column_set"] += ignored
         self.suite = suite
         report = super().measure(context)
-        return with_outcomes(report, compare_types(expected, current, self.ignore_columns))
+        return report.with_outcomes(compare_types(expected, current, self.ignore_columns))
 
 
 def suggested(name: str, parts: Sequence[Path], spec: SuggestionSpec, *, without: Sequence[str] = ()) -> dict[str, Any]:
@@ -136,18 +136,6 @@ def compare_types(
         )
         for column in expected.columns
         if column.name in types and column.name not in ignored
-    )
-
-
-def with_outcomes(report: ValidationReport, outcomes: Sequence[ExpectationOutcome]) -> ValidationReport:
-    """Return a report with further outcomes."""
-    failures = sum(not outcome.success for outcome in outcomes)
-    return replace(
-        report,
-        outcomes=(*report.outcomes, *outcomes),
-        expectation_count=report.expectation_count + len(outcomes),
-        failure_count=report.failure_count + failures,
-        success=report.success and not failures,
     )
 
 

@@ -11,10 +11,11 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops.domain.audit.events import data_validated, snapshot_taken
-from airflow_mlops.domain.dataset import Snapshot, check_dataset_name
+from airflow_mlops.domain.dataset import Snapshot, check_dataset_name, parse_moment
 from airflow_mlops.domain.quarantine import check_max_share
 from airflow_mlops.domain.sql import SqlSource
-from airflow_mlops.domain.validation import OnFailure, Severity, Suite, ValidationReport, describe
+from airflow_mlops.domain.timeliness import Timeliness
+from airflow_mlops.domain.validation import ExpectationOutcome, OnFailure, Severity, Suite, ValidationReport, describe
 from airflow_mlops.domain.validation_html import render
 from airflow_mlops.exceptions import InvalidInputError, SuiteError, ValidationFailedError
 from airflow_mlops.hooks.duckdb import duckdb_limits
@@ -52,6 +53,9 @@ class DataValidationOperator(MlopsOperator):
         starts at the Dag's folder, then at the working directory. Or the suite itself as a ``dict`` (templated).
     :param on_failure: ``fail`` fails the task, ``warn`` logs and goes on, ``skip`` skips the task and, by default, what
         follows it, ``quarantine`` puts the failing rows of a snapshot aside and goes on with the others.
+    :param timeliness: how fresh the newest row, and how many the rows of a period must be, judged at the end of the
+        run's data interval (its logical date), so that a backfill is held to its own day.
+    :param as_of: another moment to judge that at, in ISO 8601 (templated).
     :param max_quarantined: the largest share of rows, from 0 to 1, that may be put aside; more fail the task.
     :param allow_empty: accept a suite without expectations, and data without rows, which meets almost any of them.
 
@@ -60,7 +64,7 @@ class DataValidationOperator(MlopsOperator):
     """
 
     # There is no template_ext: the path of a JSON file is a path, and not a template to read.
-    template_fields: Sequence[str] = ("dataset", "suite", "table", "query")
+    template_fields: Sequence[str] = ("dataset", "suite", "table", "query", "as_of")
     template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "suite": "json", "query": "sql"}
 
     def __init__(
@@ -74,6 +78,8 @@ class DataValidationOperator(MlopsOperator):
         dataset_name: str | None = None,
         on_failure: Literal["fail", "warn", "skip", "quarantine"] = "fail",
         max_quarantined: float = 0.05,
+        timeliness: Timeliness | None = None,
+        as_of: Any = None,
         allow_empty: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -86,6 +92,8 @@ class DataValidationOperator(MlopsOperator):
         self.dataset_name = dataset_name
         self.on_failure = OnFailure(on_failure)
         self.max_quarantined = check_max_share(max_quarantined)
+        self.timeliness = timeliness
+        self.as_of = as_of
         self.allow_empty = allow_empty
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -102,10 +110,10 @@ class DataValidationOperator(MlopsOperator):
             msg = "Give either a dataset, which is a snapshot, or a conn_id with a table or a query."
             raise InvalidInputError(msg)
         if self.conn_id is not None:
-            return self._measure_in_database(self.conn_id, self._read_suite(context))
-        return self._measure_snapshot(self._read_suite(context))
+            return self._measure_in_database(self.conn_id, self._read_suite(context), self._moment(context))
+        return self._measure_snapshot(self._read_suite(context), self._moment(context))
 
-    def _measure_snapshot(self, suite: Suite) -> ValidationReport:
+    def _measure_snapshot(self, suite: Suite, moment: datetime) -> ValidationReport:
         from airflow_mlops.engines.great_expectations import run_suite
         from airflow_mlops.engines.snapshots import open_snapshot
 
@@ -113,9 +121,10 @@ class DataValidationOperator(MlopsOperator):
         with open_snapshot(open_storage(snapshot.uri)) as local:
             check = partial(run_suite, limits=duckdb_limits())
             outcomes = check(suite, local.parts)
+            timely = self._timely(local.parts, moment)
             report = ValidationReport.judged(
                 suite,
-                outcomes,
+                outcomes + timely,
                 rows=snapshot.rows,
                 dataset_name=snapshot.dataset_name,
                 dataset_digest=snapshot.digest,
@@ -126,16 +135,38 @@ class DataValidationOperator(MlopsOperator):
             if self.on_failure is not OnFailure.QUARANTINE or report.success or hopeless:
                 return report
             task = QuarantineTask(
-                snapshot=snapshot, suite=suite, outcomes=outcomes, max_share=self.max_quarantined, check=check
+                snapshot=snapshot,
+                suite=suite,
+                outcomes=outcomes,
+                on_tables=[outcome.type for outcome in timely if not outcome.success],
+                max_share=self.max_quarantined,
+                check=check,
             )
             return replace(report, quarantine=task.run(local))
 
-    def _measure_in_database(self, conn_id: str, suite: Suite) -> ValidationReport:
+    def _timely(self, parts: Sequence[Path], moment: datetime) -> tuple[ExpectationOutcome, ...]:
+        from airflow_mlops.engines.duckdb import find_times
+
+        if not self.timeliness:
+            return ()
+        start = self.timeliness.start(moment)
+        found = find_times(parts, self.timeliness.time_column, start, moment, duckdb_limits())
+        return self.timeliness.judge(found, moment)
+
+    def _moment(self, context: Context) -> datetime:
+        """Return when the times of the rows are judged: the end of the run's data interval, or when it may start."""
+        if self.as_of is not None and self.as_of not in {"", "None"}:
+            return parse_moment("as_of", self.as_of)
+        run = context.get("dag_run")
+        names = ("data_interval_end", "logical_date", "run_after")
+        return next((time for name in names if (time := getattr(run, name, None))), None) or datetime.now(UTC)
+
+    def _measure_in_database(self, conn_id: str, suite: Suite, moment: datetime) -> ValidationReport:
         if self.on_failure is OnFailure.QUARANTINE:
             msg = "on_failure='quarantine' needs a dataset: take a snapshot of the table or query, and validate that."
             raise InvalidInputError(msg)
         source = SqlSource.of(conn_id, table=self.table, query=self.query)
-        rows, outcomes = run_in_database(source, suite)
+        rows, outcomes = run_in_database(source, suite, self.timeliness, moment)
         return ValidationReport.judged(
             suite,
             outcomes,

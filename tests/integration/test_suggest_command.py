@@ -38,7 +38,7 @@ def run(capsys: pytest.CaptureFixture[str], source: Path, **arguments: Any) -> t
 
 
 def test_a_csv_becomes_a_suite_that_people_can_read(csv: Path, tmp_path: Path) -> None:
-    command = [Path(sysconfig.get_path("scripts")) / "airflow", "mlops", "suggest-suite", csv]
+    command: list[Path | str] = [Path(sysconfig.get_path("scripts")) / "airflow", "mlops", "suggest-suite", csv]
     folder = Path(__file__).parents[2]
     done = subprocess.run(
         [*command, "--output", tmp_path / "suite.yaml"],

@@ -1,5 +1,6 @@
 """Validation of tables and queries where they are: on a real PostgreSQL and a real SQLite."""
 
+import datetime as dt
 import json
 import sqlite3
 from pathlib import Path
@@ -10,6 +11,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from airflow_mlops.domain.timeliness import Timeliness
 from airflow_mlops.domain.validation import ValidationReport
 from airflow_mlops.exceptions import (
     DatabaseUnavailableError,
@@ -172,6 +174,18 @@ def test_a_source_that_cannot_be_read_is_an_error(
 ) -> None:
     with pytest.raises(error, match=reason):
         validate(filled_postgres, suite(("expect_column_to_exist", {"column": "n"})), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "failed"),
+    [("2026-01-05T05:00", []), ("2026-01-05T06:00", ["freshness"]), ("2026-01-06T05:00", ["freshness", "volume"])],
+)
+def test_freshness_and_volume_are_asked_of_the_database(as_of: str, failed: list[str], filled_postgres: str) -> None:
+    """The newest row is of 2026-01-05, four o'clock."""
+    timely = Timeliness(time_column="at", max_age=dt.timedelta(hours=1), min_rows=20)
+    exists = suite(("expect_column_to_exist", {"column": "at"}))
+    report = validate(filled_postgres, exists, query="SELECT at FROM shop.t", timeliness=timely, as_of=as_of)
+    assert [outcome.type for outcome in report.failed] == failed
 
 
 def test_a_database_that_goes_away_between_two_checks_is_worth_a_retry(filled_postgres: str, postgres: str) -> None:

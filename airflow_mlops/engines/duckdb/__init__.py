@@ -10,6 +10,7 @@ from airflow_mlops.engines.duckdb.overlap import SharedRows, count_shared_rows
 from airflow_mlops.engines.duckdb.quarantine import Separated, row_conditions, separate_rows
 from airflow_mlops.engines.duckdb.snapshot import MeasuredData, take_snapshot
 from airflow_mlops.engines.duckdb.sources import LocalSource
+from airflow_mlops.engines.duckdb.times import find_times
 
 __all__ = [
     "DuckDbLimits",
@@ -21,6 +22,7 @@ __all__ = [
     "SharedRows",
     "count_labelled",
     "count_shared_rows",
+    "find_times",
     "join_labels",
     "row_conditions",
     "separate_rows",

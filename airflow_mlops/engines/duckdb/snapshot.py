@@ -95,25 +95,34 @@ def parquet_relation(files: Sequence[Path]) -> str:
     return f"read_parquet([{', '.join(path_literal(file) for file in files)}], hive_partitioning = false)"
 
 
-def _window_condition(table: SourceTable, window: TimeWindow | None) -> str:
-    if window is None:
-        return "true"
-    kind = table.columns.get(window.column)
+def check_time_column(columns: Mapping[str, str], name: str, of: str) -> str:
+    """Return the type of a column, if it is one of dates or timestamps.
+
+    :raises DatasetError: when ``of`` has no such column, or it has no times.
+    """
+    kind = columns.get(name)
     if kind is None:
-        msg = f"{table.source.uri} has no time column {window.column!r}. It has: {', '.join(table.columns)}."
+        msg = f"{of} has no time column {name!r}. It has: {', '.join(columns)}."
         raise DatasetError(msg)
     if kind not in _TIMES:
         msg = (
-            f"The time column {window.column!r} of {table.source.uri} is {kind}, not a date or a timestamp. "
+            f"The time column {name!r} of {of} is {kind}, not a date or a timestamp. "
             "Write times as ISO 8601, or name another column."
         )
         raise DatasetError(msg)
+    return kind
+
+
+def _window_condition(table: SourceTable, window: TimeWindow | None) -> str:
+    if window is None:
+        return "true"
+    kind = check_time_column(table.columns, window.column, table.source.uri)
     column = identifier(window.column)
     bounds = [(">=", window.start), ("<", window.end)]
-    return " AND ".join(f"{column} {sign} {_time_literal(time, kind)}" for sign, time in bounds if time) or "true"
+    return " AND ".join(f"{column} {sign} {time_literal(time, kind)}" for sign, time in bounds if time) or "true"
 
 
-def _time_literal(time: datetime, kind: str) -> str:
+def time_literal(time: datetime, kind: str) -> str:
     """Write a bound, which is in UTC, as the column has its times: those without a zone are taken for UTC."""
     text = time.strftime("%Y-%m-%d %H:%M:%S.%f")
     return f"TIMESTAMPTZ {literal(text + '+00')}" if kind in _TIMES_WITH_ZONE else f"TIMESTAMP {literal(text)}"
@@ -223,10 +232,11 @@ def _found_times(connection: "DuckDBPyConnection", relation: str, window: TimeWi
     column = identifier(window.column)
     ends = ", ".join(f"epoch_us({end}({column}) FILTER (isfinite({column})))" for end in ("min", "max"))
     ((first, last),) = connection.execute(f"SELECT {ends} FROM {relation}").fetchall()
-    return replace(window, first=_from_epoch(first), last=_from_epoch(last))
+    return replace(window, first=from_epoch(first), last=from_epoch(last))
 
 
-def _from_epoch(microseconds: int | None) -> datetime | None:
+def from_epoch(microseconds: int | None) -> datetime | None:
+    """Return a time in UTC by its microseconds since 1970."""
     if microseconds is None:
         return None
     seconds, rest = divmod(microseconds, 1_000_000)

@@ -23,7 +23,7 @@ from airflow_mlops.operators.suggestion import SkewCheckOperator, SuggestSuiteOp
 from airflow_mlops.operators.validation import DataValidationOperator
 
 ROWS = 400
-DATA = {
+DATA: dict[str, list[Any]] = {
     "id": list(range(1000, 1000 + ROWS)),
     "share": [i / ROWS for i in range(ROWS)],
     "flag": [i % 2 for i in range(ROWS)],
