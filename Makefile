@@ -7,6 +7,7 @@
 #   make bench-training   what a training costs beside its job, and a triggerer that waits for 500 jobs (JOBS, REPEATS, SECONDS)
 #   make bench-validation  a suite on Parquet: the engine beside SQL by hand, Great Expectations on pandas, and others (ROWS, WAYS)
 #   make bench-drift-power   how often each method of drift is wrong, by the size of the data (REPEATS, SIZES)
+#   make bench-drift      drift of 1 million rows beside Evidently, NannyML, whylogs and a mere scan (ROWS, REPEATS, THREADS)
 #   make clean   remove what the other targets made, the demo's data and state included
 
 export DEMO_STARTED := $(shell date +%s)
@@ -19,7 +20,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test check bench-training bench-validation bench-drift-power clean
+.PHONY: setup demo test check bench-training bench-validation bench-drift bench-drift-power clean
 .DEFAULT_GOAL := setup
 
 setup: $(READY)
@@ -57,6 +58,9 @@ bench-training: setup
 
 bench-validation: setup
 	@PYTHONPATH=. $(BIN)/python benchmarks/validation.py
+
+bench-drift: setup
+	@PYTHONPATH=. $(BIN)/python benchmarks/drift.py
 
 bench-drift-power: setup
 	@PYTHONPATH=. $(BIN)/python benchmarks/drift_power.py

@@ -25,8 +25,8 @@ FOLDS: Final = 65_536
 """Into as many counts the texts are folded by their hash where they are more."""
 LONGEST_TEXT: Final = 128
 """Characters of a text that are kept; of longer ones the beginning and a hash."""
-_SKETCH: Final = 1_024
-"""Smallest hashes that are kept for the number of different texts: its standard error is 1 / sqrt(_SKETCH), 3 %."""
+SKETCH: Final = 1_024
+"""Smallest hashes that are kept for the number of different texts: its standard error is 1 / sqrt(SKETCH), 3 %."""
 _HASH_BITS: Final = 60
 
 _BINS: Final = 4_096
@@ -197,13 +197,13 @@ class Folded(Document):
             number = hash_text(text)
             folds[number % FOLDS] += count
             hashes.append(number)
-        return cls(counts=pack_integers(folds), sketch=pack_integers(sorted(hashes)[:_SKETCH]))
+        return cls(counts=pack_integers(folds), sketch=pack_integers(sorted(hashes)[:SKETCH]))
 
     def merge(self, other: "Folded") -> "Folded":
         """Return the counts of both."""
         counts = map(sum, zip(unpack_integers(self.counts), unpack_integers(other.counts), strict=True))
         hashes = {*unpack_integers(self.sketch), *unpack_integers(other.sketch)}
-        return Folded(counts=pack_integers(counts), sketch=pack_integers(sorted(hashes)[:_SKETCH]))
+        return Folded(counts=pack_integers(counts), sketch=pack_integers(sorted(hashes)[:SKETCH]))
 
     def distinct(self) -> int:
         """Return about how many different texts there are, with a standard error of 3 %.
@@ -211,9 +211,9 @@ class Folded(Document):
         Bar-Yossef and others, "Counting distinct elements in a data stream" (RANDOM 2002): the k-th smallest hash.
         """
         hashes = unpack_integers(self.sketch)
-        if len(hashes) < _SKETCH:
+        if len(hashes) < SKETCH:
             return len(hashes)
-        return round((_SKETCH - 1) * (1 << _HASH_BITS) / max(hashes[-1], 1))
+        return round((SKETCH - 1) * (1 << _HASH_BITS) / max(hashes[-1], 1))
 
 
 Distribution = Values | Histogram | Categories | Folded

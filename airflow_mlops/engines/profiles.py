@@ -181,6 +181,13 @@ def _decided(column: _Column, sample: Array, rows: int) -> _Column:
 
 def _count(share: Sequence[tuple[Path, int]], plan: Sequence[_Column]) -> list[_Tally]:
     """Count the row groups of one thread."""
+    import numpy as np
+
+    with np.errstate(all="ignore"):  # Numbers that are not finite, or at the ends of the range, are looked at apart.
+        return _counted(share, plan)
+
+
+def _counted(share: Sequence[tuple[Path, int]], plan: Sequence[_Column]) -> list[_Tally]:
     import pyarrow.parquet as pq
 
     tallies = _tallies(plan)
