@@ -70,6 +70,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_mlops.triggers.docker",
                     "airflow_mlops.triggers.files",
+                    "airflow_mlops.triggers.new_data",
                     "airflow_mlops.triggers.monitoring",
                 ],
             },

@@ -87,6 +87,25 @@ class Storage:
                 raise InvalidInputError(msg) from error
             return self._children(path for path, info in found.items() if info["type"] == "file")
 
+    def versions(self, pattern: str = "") -> dict[str, str]:
+        """Return of every file below this folder, or of those that match, a text that changes when its content does.
+
+        It is the object store's entity tag, and else the size and the time of the last change. Nothing here is no file.
+        """
+        with self._errors():
+            self.filesystem.invalidate_cache()
+            base = self.path.rstrip("/")
+            try:
+                if pattern:
+                    found = self.filesystem.glob(f"{base}/{pattern}", detail=True)
+                else:
+                    found = self.filesystem.find(base, detail=True)
+            except FileNotFoundError:
+                return {}
+            return {
+                path.removeprefix(f"{base}/"): _version(info) for path, info in found.items() if info["type"] == "file"
+            }
+
     def _children(self, paths: Iterable[str]) -> dict[str, Self]:
         base = self.path.rstrip("/") + "/"
         return {path.removeprefix(base): self / path.removeprefix(base) for path in sorted(paths)}
@@ -229,6 +248,11 @@ class Storage:
             # Clients of object stores have errors of their own for a server that they cannot reach.
             msg = f"The storage of {self.uri} does not answer as it should: {error}"
             raise StorageUnavailableError(msg) from error
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    tag = info.get("ETag") or info.get("etag")
+    return str(tag).strip('"') if tag else f"{info['size']}-{info.get('mtime', info.get('LastModified'))}"
 
 
 def _link(data: bytes, target: Path) -> bool:
