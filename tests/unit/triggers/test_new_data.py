@@ -1,6 +1,5 @@
 """New files and rows are told once each, whenever the triggerer dies."""
 
-
 import asyncio
 import json
 import sqlite3
