@@ -36,6 +36,7 @@ def code_blocks(page: str, language: str) -> list[str]:
         ("README.md", "python", "churn.py"),
         ("docs/job-contract.md", "python", "logistic.py"),
         ("docs/following.md", "python", "follow.py"),
+        ("docs/retraining.md", "python", "watch.py"),
         ("docs/promotion.md", "yaml", "policy.yaml"),
         ("docs/promotion.md", "yaml", "own_policy.yaml"),
         ("docs/promotion.md", "python", "own_gates.py"),
@@ -48,6 +49,16 @@ def test_page_shows_the_example_as_it_is(page: str, language: str, example: str)
 def test_dag_of_the_readme_has_twenty_lines_or_so() -> None:
     lines = [line for line in (EXAMPLES / "churn.py").read_text().splitlines() if line.strip()]
     assert len(lines) <= 25
+
+
+def test_dag_that_watches_a_model_is_one_that_airflow_reads(airflow_db: None, tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    (tmp_path / "watch.py").write_text((EXAMPLES / "watch.py").read_text())
+    bag = DagBag(dag_folder=str(tmp_path))
+    assert bag.import_errors == {}
+    decide: Any = bag.dags["watch_churn"].get_task("decide")
+    assert decide.upstream_task_ids == {"window", "drift"}
 
 
 def test_dag_of_the_readme_is_one_that_airflow_reads(airflow_db: None, tmp_path: Path) -> None:
