@@ -77,6 +77,10 @@ class ColumnSummary(Document):
     maximum: float | int | str | None = None
     mean: float | None = None
     standard_deviation: float | None = None
+    histogram: tuple[int, ...] = ()
+    """Of numbers: how many lie in each of 20 bins of equal width from the minimum to the maximum."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Of texts and booleans with few different values: how often each occurs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,12 +33,16 @@ class Quarantine(Document):
         """Return the refusal to put rows aside."""
         return cls(rows=rows, share=rows / total if total else 0.0, max_share=max_share, refusal=refusal)
 
-    def __str__(self) -> str:
-        """Say in words what was done."""
+    @property
+    def summary(self) -> str:
+        """What was done, in words."""
         if self.refusal:
             return f"No rows were quarantined: {self.refusal}"
-        assert self.quarantined is not None  # noqa: S101 - one or the other
-        return f"{self.rows:,} rows ({self.share:.2%}) were quarantined in {self.quarantined.uri}"
+        return f"{self.rows:,} rows ({self.share:.2%}) were quarantined"
+
+    def __str__(self) -> str:
+        """Say what was done, and where the rows are."""
+        return f"{self.summary} in {self.quarantined.uri}" if self.quarantined else self.summary
 
 
 def refusal_of_tables(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops.domain.audit.events import data_validated, snapshot_taken
-from airflow_mlops.domain.dataset import Snapshot, check_dataset_name, parse_moment
+from airflow_mlops.domain.dataset import ColumnSummary, Snapshot, check_dataset_name, parse_moment
 from airflow_mlops.domain.quarantine import check_max_share
 from airflow_mlops.domain.sql import SqlSource
 from airflow_mlops.domain.timeliness import Timeliness
@@ -182,7 +182,7 @@ class DataValidationOperator(MlopsOperator):
         folder = report_folder(context)
         page = folder / "validation.html"
         report = replace(report, report_uri=page.uri)
-        page.write_text(render(report, datetime.now(UTC)))
+        page.write_text(render(report, datetime.now(UTC), self._columns()))
         (folder / "validation.json").write_json(report.to_dict())
         append_event(context, data_validated(report))
         if report.quarantine:
@@ -191,6 +191,14 @@ class DataValidationOperator(MlopsOperator):
             for snapshot in filter(None, (report.quarantine.passing, report.quarantine.quarantined)):
                 append_event(context, snapshot_taken(snapshot, read_manifest(open_storage(snapshot.uri))))
         return report
+
+    def _columns(self) -> tuple[ColumnSummary, ...]:
+        """Return what is known of the columns of a snapshot; of a table, nothing is."""
+        from airflow_mlops.engines.snapshots import read_manifest
+
+        if self.dataset is None:
+            return ()
+        return read_manifest(open_storage(Snapshot.from_dict(self.dataset).uri)).columns
 
     def enforce(self, report: ValidationReport) -> None:
         """Fail, warn or skip, when the data does not meet the suite.

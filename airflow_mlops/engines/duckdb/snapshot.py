@@ -18,6 +18,7 @@ from airflow_mlops.engines.duckdb.connection import (
     working,
 )
 from airflow_mlops.engines.duckdb.fingerprint import table_digest
+from airflow_mlops.engines.duckdb.shapes import add_shapes
 from airflow_mlops.engines.duckdb.sources import LocalSource, SourceTable, read_tables
 from airflow_mlops.exceptions import DatasetError, NoRowsError
 
@@ -84,7 +85,7 @@ def measure_parts(
     relation = parquet_relation([folder / part for part in parts])
     return MeasuredData(
         digest=table_digest(connection, relation, sum(parts.values())),
-        columns=_summarize(connection, relation),
+        columns=add_shapes(connection, relation, _summarize(connection, relation)),
         parts=parts,
         window=_found_times(connection, relation, window),
     )
