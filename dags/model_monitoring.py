@@ -1,5 +1,5 @@
-"""Watch the models that serve: is the data good, has it moved, are the models as good and as fair as they were promised,
-and is it time to train again?
+"""Watch the models that serve: is their data good, has it moved, are they as good and as fair as was promised, and is
+it time to train again?
 
 One Dag watches all models of the list below. Each month it looks at what they have answered in the month before; for
 models with more traffic, let it run daily. Unpause it when the first model serves. A window that was missed is caught
@@ -10,10 +10,13 @@ they are over. When a model is worse in two windows of five, an event starts the
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, TriggerRule, task_group
 
+from airflow_mlops.domain.bias import BiasSpec
 from airflow_mlops.domain.drift import DriftSpec
+from airflow_mlops.domain.gates import FairnessGate
 from airflow_mlops.domain.performance import PerformanceSpec
 from airflow_mlops.domain.retraining import KindRule, RetrainPolicy
 from airflow_mlops.operators.drift import DriftCheckOperator
@@ -33,6 +36,9 @@ MODELS = [
         "drift": DriftSpec(drift_share=0.5).to_dict(),
         "reference": None,  # what the champion was trained on; else a snapshot, as DatasetSnapshotOperator returns it
         "performance": PerformanceSpec(metric="roc_auc", margin=0.02).to_dict(),
+        "bias": BiasSpec(
+            bars=(FairnessGate(column="origin", metric="demographic_parity_difference", at_most=0.3),)
+        ).to_dict(),
         "policy": RetrainPolicy(
             decay=KindRule(violations=2, windows=5),
             data_drift=KindRule(retrains=False),  # the weather drifts every spring, and that alone hurts nobody
@@ -41,7 +47,6 @@ MODELS = [
         ).to_dict(),
     }
 ]
-SENSITIVE = ("origin",)
 NOTIFIERS = ()  # any of Airflow's, such as SmtpNotifier(to=…, subject="{{ monitoring.subject }}")
 
 # Which windows: each calendar month from the first one on.
@@ -66,8 +71,19 @@ with DAG(
 ) as dag:
 
     @task_group
-    def watch(model_name, predictions, labels, suite, drift, reference, performance, policy):  # type: ignore[no-untyped-def] # mapped
-        model = {"model_name": model_name, **WINDOW}
+    def watch(
+        *,
+        model_name: str,
+        predictions: str,
+        labels: str,
+        suite: str,
+        drift: Any,
+        reference: Any,
+        performance: Any,
+        bias: Any,
+        policy: Any,
+    ) -> None:
+        model: dict[str, Any] = {"model_name": model_name, **WINDOW}
         labelled = GroundTruthSensor(
             task_id="labels",
             log=predictions,
@@ -87,17 +103,19 @@ with DAG(
             PerformanceCheckOperator(
                 task_id="performance", predictions=window.output, labels=labels, spec=performance, **model
             ),
-            BiasCheckOperator(task_id="bias", predictions=window.output, labels=labels, columns=SENSITIVE, **model),
+            BiasCheckOperator(task_id="bias", predictions=window.output, labels=labels, spec=bias, **model),
         ]
         decided = RetrainDecisionOperator(
             task_id="decide",
             checks=[check.output for check in checks],
             validation=validated.output,
             policy=policy,
+            notifiers=NOTIFIERS,
             **model,
-            trigger_rule=TriggerRule.ALL_DONE,
         )
         labelled >> window
         [window, validated, *checks] >> decided
+        # As a teardown it runs whatever became of the checks, and does not hide that one of them has failed.
+        decided.as_teardown(on_failure_fail_dagrun=True)
 
     watch.expand_kwargs(MODELS)

@@ -1,8 +1,9 @@
-"""``python -m demo``: watch a model being trained, judged, approved and promoted, twice.
+"""``python -m demo``: a model is trained and approved; then it is watched, decays, and is followed by a better one.
 
 Environment:
     DEMO_APPROVE=yes        the demo answers the approvals itself, through Airflow's REST API
-    DEMO_EXIT=yes           end when both rounds are done; status 0 only if a model was promoted
+    DEMO_EXIT=yes           end when both acts are done; status 0 only if a model was promoted
+    DEMO_MONTHS=0           how many months of production to watch, of the nine from April on
     DEMO_BACKEND=process    train as a child process although a Docker engine answers (or docker)
     DEMO_FOLDER             where everything is kept (default: .demo in the project)
     DEMO_STARTED            when the command was typed, in seconds since 1970; ``make`` sets it
@@ -23,22 +24,16 @@ from demo.loop import DemoError, Round, pause, play
 from demo.processes import INTERRUPTS, ChildError, no_process_left, sole_user_of
 from demo.reviewers import reviewer_of_this_terminal
 from demo.stack import PROJECT, TRAINER_IMAGE, USER, Backend, Stack
-from demo.timetable import Timetable, Watch
+from demo.timetable import Timetable
+from demo.watching import watch_production
 
-ROUNDS = (
-    Round(
-        title="ROUND 1: train on January and February 2013, judge on March. There is no champion yet.",
-        train_start="2013-01-01",
-        train_end="2013-03-01",
-        holdout_end="2013-04-01",
-    ),
-    Round(
-        title="ROUND 2: train on May and June, judge on July. The candidate meets the champion of the winter.",
-        train_start="2013-05-01",
-        train_end="2013-07-01",
-        holdout_end="2013-08-01",
-    ),
+FIRST_MODEL = Round(
+    title="ACT ONE: train on January and February 2013, judge on March. There is no champion yet.",
+    train_start="2013-01-01",
+    train_end="2013-03-01",
+    holdout_end="2013-04-01",
 )
+WATCHED_MONTHS = range(4, 13)
 BACKENDS: dict[str, Backend | None] = {"docker": "docker", "process": "process", "": None}
 
 
@@ -62,19 +57,17 @@ def main() -> int:
 
 
 def _tell(stack: Stack, timetable: Timetable) -> int:
-    """Play the rounds, then wait for Ctrl-C."""
+    """Play both acts, then wait for Ctrl-C."""
     reviewer = reviewer_of_this_terminal(wait=partial(pause, stack))
     timetable.add_start(stack.seconds)
     print(f"\n  Airflow: {stack.airflow.url}   login {USER}, password {stack.password}\n  MLflow:  {stack.mlflow_uri}")
     where = f"containers of {TRAINER_IMAGE}" if stack.backend == "docker" else "child processes, without Docker"
     print(f"  Jobs:    {where}")
-    watches: list[Watch] = []
-    for number, round_ in enumerate(ROUNDS, start=1):
-        watch = play(stack, round_, reviewer, timetable, run_id=f"round-{number}-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-        timetable.add_round(watch)
-        watches.append(watch)
+    first = play(stack, FIRST_MODEL, reviewer, timetable, run_id=f"first-model-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    timetable.add_round(first)
+    trainings = watch_production(stack, reviewer, timetable, _months()) if first.is_promoted else []
     print(timetable)
-    is_promoted = any(watch.is_promoted for watch in watches)
+    is_promoted = any(watch.is_promoted for watch in (first, *trainings))
     if os.environ.get("DEMO_EXIT") == "yes":
         return 0 if is_promoted else 1
     print("\nAirflow and MLflow keep running for you to look around. Ctrl-C ends them.")
@@ -82,6 +75,14 @@ def _tell(stack: Stack, timetable: Timetable) -> int:
         while True:
             pause(stack, 1)
     return 0 if is_promoted else 1
+
+
+def _months() -> range:
+    wanted = os.environ.get("DEMO_MONTHS", str(len(WATCHED_MONTHS)))
+    if not wanted.isdecimal() or int(wanted) > len(WATCHED_MONTHS):
+        msg = f"DEMO_MONTHS={wanted} is no number from 0 to {len(WATCHED_MONTHS)}."
+        raise DemoError(msg)
+    return WATCHED_MONTHS[: int(wanted)]
 
 
 def _backend() -> Backend | None:

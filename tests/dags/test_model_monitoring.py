@@ -8,11 +8,18 @@ from typing import Any
 
 import pytest
 
+from airflow_mlops.assets import retraining_asset
+from airflow_mlops.domain.monitoring import Window
+from airflow_mlops.domain.training_request import RetrainingEvent, RollingMonths, TrainingRequest
 from airflow_mlops.engines.mlflow import MlflowEngine
 from tests.dags.watched import MONTHS, promote_champion, serve
 from tests.integration.test_promotion_operators import Loop
 
 DAGS = Path(__file__).parents[2] / "dags"
+SUITE = {
+    "name": "production",
+    "expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "x"}}],
+}
 SOURCE = (DAGS / "model_monitoring.py").read_text()
 
 
@@ -25,14 +32,17 @@ def dag(airflow_db: None) -> Any:
     return bag.get_dag("model_monitoring")
 
 
-def read(folder: Path, source: str) -> Any:
-    """Read a variant of the Dag as Airflow does, and give it to the scheduler."""
+def read(folder: Path, name: str, source: str, suite: Any = SUITE) -> Any:
+    """Read the Dag as Airflow does, for this model and this folder, and give it to the scheduler."""
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session
 
-    (folder / "dags").mkdir()
-    (folder / "dags/model_monitoring.py").write_text(source)
+    (folder / "dags/expectations").mkdir(parents=True)
+    (folder / "dags/expectations/flights_production.json").write_text(json.dumps(suite))
+    (folder / "dags/model_monitoring.py").write_text(
+        source.replace("/data/production", str(folder / "production")).replace("flight-delays", name)
+    )
     bag = DagBag(dag_folder=folder / "dags", bundle_path=folder / "dags", bundle_name="tests")
     assert bag.import_errors == {}
     with create_session() as session:
@@ -57,7 +67,7 @@ def test_missed_months_are_caught_up_one_after_the_other(dag: Any) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     serialized: Any = DagSerialization.from_dict(DagSerialization.to_dict(dag))
-    windows = list(serialized.iter_dagrun_infos_between(None, datetime(2026, 1, 1, tzinfo=UTC), align=True))
+    windows = list(serialized.iter_dagrun_infos_between(None, datetime(2026, 1, 1, tzinfo=UTC)))
     spans = [(f"{info.data_interval.start:%m-%d}", f"{info.data_interval.end:%m-%d}") for info in windows]
     assert spans[:2] == [("04-01", "05-01"), ("05-01", "06-01")]
     assert len(spans) == 9
@@ -70,20 +80,69 @@ def test_missed_months_are_caught_up_one_after_the_other(dag: Any) -> None:
 def test_two_bad_months_of_one_model_ask_for_one_training(
     airflow_db: None, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "host": mlflow_server}))
-    monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_ROOT", str(tmp_path / "store"))
-    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(tmp_path / "dags"))
-    name = f"watched-{zlib.crc32(str(tmp_path).encode()):08x}"
-    promote_champion(Loop(MlflowEngine(tracking_uri=mlflow_server), name, tmp_path))
+    name = prepare(mlflow_server, tmp_path, monkeypatch)
     for month, skill in ((4, 0.8), (5, 0.1), (6, 0.1), (7, 0.1)):
         serve(tmp_path / "production", name, MONTHS[month], 600, skill=skill)
-    dag = read(
-        tmp_path, SOURCE.replace("/data/production", str(tmp_path / "production")).replace("flight-delays", name)
-    )
+    dag = read(tmp_path, name, SOURCE)
+    decisions = [run(dag, month) for month in (4, 5, 6, 7)]
 
-    for month in (4, 5, 6, 7):
-        run = dag.test(logical_date=MONTHS[month])
-        print({(ti.task_id, ti.map_index): str(ti.state) for ti in run.get_task_instances()})
-        for ti in run.get_task_instances():
-            print(ti.task_id, ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index))
-    raise AssertionError
+    assert [(decision["verdict"], decision["alert"]) for decision in decisions] == [
+        ("no_reason", None),
+        ("no_reason", "violation"),
+        ("retrain", "retraining"),
+        ("held", "ongoing"),
+    ]
+    assert "cool-down of 60 days ends on 2013-08-30" in decisions[3]["summary"]
+    (event,) = events(retraining_asset(name).uri)
+    asked = RetrainingEvent.from_dict(event)
+    assert asked.window == Window(start=MONTHS[6], end=MONTHS[7])
+    assert "promised were 0.8000" in asked.reasons[0]
+    assert TrainingRequest.of_events([asked], RollingMonths()).train_start == "2013-04-01T00:00:00+00:00"
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore")
+def test_month_without_answers_and_bad_data_alert_and_never_retrain(
+    airflow_db: None, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = prepare(mlflow_server, tmp_path, monkeypatch)
+    for month in (4, 6):
+        serve(tmp_path / "production", name, MONTHS[month], 600, skill=0.1)
+    broken = SUITE | {"expectations": [{"type": "expect_table_row_count_to_be_between", "kwargs": {"max_value": 1}}]}
+    source = SOURCE.replace("LABELS_WITHIN = timedelta(days=3)", "LABELS_WITHIN = timedelta(0)")
+    dag = read(tmp_path, name, source.replace("deferrable=True", "deferrable=False"), suite=broken)
+
+    decisions = [run(dag, month) for month in (4, 5, 6)]
+
+    assert [decision["verdict"] for decision in decisions] == ["no_reason"] * 3
+    assert decisions[0]["alert"] == "violation"
+    assert all("failed its validation" in decision["summary"] for decision in decisions)
+    assert events(retraining_asset(name).uri) == []
+
+
+def prepare(mlflow_server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a champion, and return the model's name."""
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "host": mlflow_server}))
+    monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_ROOT", str(folder / "store"))
+    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(folder / "dags"))
+    name = f"watched-{zlib.crc32(str(folder).encode()):08x}"
+    promote_champion(Loop(MlflowEngine(tracking_uri=mlflow_server), name, folder))
+    return name
+
+
+def run(dag: Any, month: int) -> Any:
+    """Run the Dag for the window of a month, as the scheduler does when it is over, and return what was decided."""
+    done = dag.test(logical_date=MONTHS[month + 1])
+    assert str(done.state) == "success", {ti.task_id: str(ti.state) for ti in done.get_task_instances()}
+    (decided,) = [ti for ti in done.get_task_instances() if ti.task_id == "watch.decide"]
+    return decided.xcom_pull(task_ids="watch.decide", map_indexes=0)
+
+
+def events(uri: str) -> list[Any]:
+    """Return what the events of an asset carry."""
+    from airflow.models.asset import AssetEvent, AssetModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        found = session.query(AssetEvent).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
+        return [event.extra for event in found.filter(AssetModel.uri == uri).all()]

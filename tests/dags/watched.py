@@ -29,7 +29,11 @@ def promote_champion(loop: Loop, roc_auc: float = 0.8) -> str:
     take = DatasetSnapshotOperator(task_id="take", dataset_name=f"training-{loop.model_name}", source=str(folder))
     context: Any = {"ti": SimpleNamespace(dag_id="l", run_id="r", task_id="take", map_index=-1), **_events(take)}
     learned = Snapshot.from_dict(take.execute(context))
-    known = {"dataset_name": learned.dataset_name, "dataset_digest": learned.digest, "dataset_uri": learned.uri}
+    known: dict[str, Any] = {
+        "dataset_name": learned.dataset_name,
+        "dataset_digest": learned.digest,
+        "dataset_uri": learned.uri,
+    }
     version = loop.register(loop.train(loop.model_name.encode(), **known))
     decision = loop.gate(loop.evidence(version, roc_auc))
     return loop.promote(decision, loop.approve(decision)).version

@@ -25,7 +25,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     (folder / "dags" / "approved_rollback.py").write_text(
         with_approval.replace('dag_id="model_rollback"', 'dag_id="approved_rollback"')
     )
-    (folder / "docker").symlink_to(PROJECT / "docker")
     with Stack(
         folder / "demo",
         backend="process",
