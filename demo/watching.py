@@ -16,6 +16,7 @@ DAG_ID = "model_monitoring"
 GROUP = "watch"
 CHECKS = ("validate", "drift", "performance", "bias")
 RUN_SECONDS = 300.0
+ALERTS = {"ongoing": ": people know already, so nobody is told again", "recovery": ": people are told that it is over"}
 
 
 def watch_production(stack: Stack, reviewer: Reviewer, timetable: Timetable, months: range) -> list[Watch]:
@@ -69,6 +70,8 @@ def _decision_of(stack: Stack, month: int) -> Mapping[str, Any]:
         print(f"  {name:<12} {verdict:<10} {' '.join(check.get('reasons') or ())[:110]}")
     decision: Mapping[str, Any] = stack.airflow.xcom(DAG_ID, run_id, f"{GROUP}.decide", 0)
     print(f"  {'decision':<12} {decision['verdict']:<10} {decision['summary']}")
+    if alert := decision.get("alert"):
+        print(f"  {'alert':<12} {alert}{ALERTS.get(alert, '')}")
     return decision
 
 

@@ -32,7 +32,7 @@ class GroundTruthSensor(BaseSensorOperator):
 
     :param model_name: the registered model (templated).
     :param log: where its prediction log lies: a folder or a glob (templated).
-    :param labels: where its labels lie: a folder or a glob (templated).
+    :param labels: where its labels lie: a folder or a glob; without any, none are waited for (templated).
     :param window_start: ISO 8601 (templated).
     :param window_end: ISO 8601 (templated).
     :param share: from which share of labelled answers on to go on, such as 0.9.
@@ -71,6 +71,9 @@ class GroundTruthSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Look once, and leave the waiting to a triggerer, or look until the labels are there."""
+        if not self.labels or self.labels == "None":
+            self.log.info("%s has no labels, so none are waited for.", self.model_name)
+            return None
         if not self.deferrable:
             return super().execute(context)
         return self._look_or_defer(utcnow() + timedelta(seconds=self.timeout))

@@ -2,7 +2,6 @@
 
 import json
 import zlib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +66,10 @@ def test_missed_months_are_caught_up_one_after_the_other(dag: Any) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     serialized: Any = DagSerialization.from_dict(DagSerialization.to_dict(dag))
-    windows = list(serialized.iter_dagrun_infos_between(None, datetime(2026, 1, 1, tzinfo=UTC)))
-    spans = [(f"{info.data_interval.start:%m-%d}", f"{info.data_interval.end:%m-%d}") for info in windows]
+    spans, run = [], serialized.next_dagrun_info(last_automated_run_info=None)
+    while run is not None:
+        spans.append((f"{run.data_interval.start:%m-%d}", f"{run.data_interval.end:%m-%d}"))
+        run = serialized.next_dagrun_info(last_automated_run_info=run)
     assert spans[:2] == [("04-01", "05-01"), ("05-01", "06-01")]
     assert len(spans) == 9
     assert serialized.catchup

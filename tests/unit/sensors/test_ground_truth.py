@@ -92,6 +92,13 @@ def test_labels_without_their_columns_are_an_error(tmp_path: Path) -> None:
         look(tmp_path)
 
 
+@pytest.mark.parametrize("labels", ["", "None", None])
+def test_model_without_labels_is_not_held_up(tmp_path: Path, labels: str | None) -> None:
+    waiting = sensor(tmp_path, deferrable=True)
+    waiting.labels = labels
+    assert waiting.execute(CONTEXT) is None
+
+
 def test_deferred_it_waits_for_files_and_looks_again_until_its_deadline(tmp_path: Path) -> None:
     waiting = sensor(tmp_path, deferrable=True, timeout=3600, poke_interval=0.01)
     with pytest.raises(TaskDeferred) as deferred:
