@@ -1,6 +1,6 @@
 # Each target sets up what it needs. A fresh machine needs make and Python 3.11, 3.12 or 3.13 with venv.
 #
-#   make demo    watch a model being trained, judged, approved and promoted (see demo/__main__.py for its settings)
+#   make demo    watch a model being trained, approved, watched in production and replaced (see demo/__main__.py for its settings)
 #   make test    all checks and tests; without a Docker engine the tests that need one are skipped, but not in CI
 #   make check   the static checks alone
 #   make setup   the virtual environment in .venv
