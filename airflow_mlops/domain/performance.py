@@ -163,11 +163,12 @@ class Cause(Document):
     concept: Estimate
     """The part that the same inputs have: concept drift."""
     inputs: Estimate
-    """The part that comes of other inputs: data drift."""
+    """The part that comes of other inputs: data drift. Of inputs that are more frequent than they were, and of inputs
+    that the holdout has few of."""
     separation: float
     """How well holdout and window can be told apart by the inputs: the classifier's area under the ROC curve."""
-    shared_rows: float
-    """Rows that stand for the inputs that both have: the smaller effective sample size (Kish)."""
+    overlap: float
+    """Share of the rows that lie where holdout and window have inputs: 1 when both are alike, 0 when they are apart."""
     columns: tuple[str, ...]
     """The inputs that were looked at."""
 

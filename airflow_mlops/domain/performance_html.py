@@ -102,7 +102,7 @@ def _cause(cause: Cause) -> str:
         ["By other inputs (data drift)", _shown(cause.inputs, signed=True)],
     ]
     reading = (
-        f"Holdout and window are weighted to the inputs that both have; {cause.shared_rows:,.0f} rows stand for them. "
+        f"Holdout and window are weighted to the inputs that both have; {cause.overlap:.0%} of the rows lie there. "
         f"A classifier tells the two apart with an AUC of {cause.separation:.3f} by {', '.join(cause.columns)}. "
         f"What is not in the log cannot be told from concept drift."
     )

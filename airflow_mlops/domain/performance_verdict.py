@@ -14,8 +14,8 @@ from airflow_mlops.domain.performance import (
     difference,
 )
 
-MIN_SHARED_ROWS = 100
-"""With fewer rows that stand for the inputs that holdout and window share, nothing is said of a cause."""
+MIN_OVERLAP = 0.2
+"""When a smaller share of the rows lies where both holdout and window have inputs, their part is not judged."""
 
 
 def judge(report: PerformanceReport) -> PerformanceReport:
@@ -112,24 +112,27 @@ def explain(cause: Cause, noticeable: float) -> str:
 
     :param noticeable: a part is named when it is surely below zero, and by this much: half the margin.
     """
-    if cause.shared_rows < MIN_SHARED_ROWS:
+    change = f"{cause.metric} changed by {_signed(cause.change)} against the holdout"
+    if cause.overlap < MIN_OVERLAP:
         return (
-            f"What the change is due to cannot be said: the inputs are so different (told apart with an AUC of "
-            f"{cause.separation:.2f}) that only {cause.shared_rows:.0f} rows stand for those that holdout and window "
-            f"share."
+            f"The inputs are data drift: only {cause.overlap:.0%} of the rows lie where holdout and window both have "
+            f"inputs, too few to say whether the same inputs have come to mean something else. {change}."
         )
-    change = _signed(cause.change)
     concept, inputs = (part.high < 0 and -part.value >= noticeable for part in (cause.concept, cause.inputs))
-    parts = f"on the same inputs {_signed(cause.concept)}, by other inputs {_signed(cause.inputs)}"
     if concept and inputs:
-        said = "Both concept drift and data drift: the same inputs have worse errors, and harder inputs came"
+        said = "Both concept drift and data drift: the same inputs have worse errors, and harder or new inputs came"
     elif concept:
         said = "Concept drift: the same inputs have worse errors than at promotion"
     elif inputs:
-        said = "Data drift: on the same inputs the model is as good as at promotion, but harder inputs came"
+        said = (
+            "Data drift: on the inputs that both have the model is as good as at promotion, but harder or new ones came"
+        )
+    elif cause.change.high < 0 and -cause.change.value >= noticeable:
+        said = "Whether the same inputs have worse errors or harder ones came cannot be told apart with confidence"
     else:
         said = "Neither concept drift nor data drift makes the model noticeably worse"
-    return f"{said}. {cause.metric} changed by {change}: {parts} (below zero is worse)."
+    parts = f"on the same inputs {_signed(cause.concept)}, by other inputs {_signed(cause.inputs)}"
+    return f"{said}. {change}: {parts} (below zero is worse)."
 
 
 def _shown(estimate: Estimate) -> str:

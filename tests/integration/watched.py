@@ -154,6 +154,8 @@ class Watched:
         }
         if "predictions" not in arguments:
             given["predictions"] = self.window()
+        if operator is PerformanceCheckOperator:
+            arguments["spec"] = {"resamples": 100, **(arguments.get("spec") or {})}
         task = operator(**given | arguments)
         return WindowCheck.from_dict(json.loads(json.dumps(task.execute(self.loop.context(task)))))
 

@@ -216,7 +216,8 @@ class _Join:
         said = f"a.{PREDICTION}::{self.value_type}"
         usable = f"isfinite({said})" if self.value_type == "DOUBLE" else f"a.{PREDICTION} IS NOT NULL"
         if self.has_probability:
-            usable += f" AND a.{PROBABILITY} BETWEEN 0 AND 1"  # NaN is greater than any number.
+            # DuckDB skips a comparison that holds for a Parquet file's least and greatest value, which are never NaN.
+            usable += f" AND isfinite(a.{PROBABILITY}::DOUBLE) AND a.{PROBABILITY} BETWEEN 0 AND 1"
         kept = [f"a.{identifier(name)}" for name in self.types if name not in {PREDICTION, LABEL, LABELLED_AT}]
         kept.append(f"{said} AS {PREDICTION}")
         if which == "labelled":

@@ -73,7 +73,7 @@ def find_cause(
         concept=_around(concept, drawn[:, 1], tail),
         inputs=_around(change - concept, drawn[:, 0] - drawn[:, 1], tail),
         separation=scoring(is_window, chance)(np.ones(len(chance)))["roc_auc"],
-        shared_rows=min(float(weight.sum() ** 2 / (weight**2).sum()) for weight in weights),
+        overlap=min(1.0, *(2 * float(weight.mean()) for weight in weights)),
         columns=tuple(column.column for column in columns),
     )
 
