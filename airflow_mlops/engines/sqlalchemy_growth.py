@@ -32,11 +32,14 @@ def count_rows(engine: "Engine", source: SqlSource, column: str, after: str | fl
 
 
 def _ask(engine: "Engine", source: SqlSource, what: str, condition: str, values: dict[str, Any]) -> Any:
-    from sqlalchemy import text
+    from sqlalchemy import bindparam, text
+    from sqlalchemy.types import NullType
 
     with open_source(engine, source) as opened:
         statement = f"SELECT {what} FROM ({opened.statement}) AS airflow_mlops_source {condition}"  # noqa: S608 - quoted
-        return opened.connection.execute(text(statement), values).scalar()
+        # Without a type the database reads a value as one of the column's, such as a time out of its text.
+        typed = [bindparam(name, value, type_=NullType()) for name, value in values.items()]
+        return opened.connection.execute(text(statement).bindparams(*typed)).scalar()
 
 
 def _quoted(engine: "Engine", column: str) -> str:
