@@ -40,6 +40,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Model training",
                 "python-modules": [
                     "airflow_mlops.operators.dataset",
+                    "airflow_mlops.operators.new_data",
                     "airflow_mlops.operators.prediction_window",
                     "airflow_mlops.operators.sql",
                     "airflow_mlops.operators.delta",

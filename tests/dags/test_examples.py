@@ -36,6 +36,7 @@ def code_blocks(page: str, language: str) -> list[str]:
         ("README.md", "python", "churn.py"),
         ("docs/job-contract.md", "python", "logistic.py"),
         ("docs/following.md", "python", "follow.py"),
+        ("docs/new-data.md", "python", "arrivals.py"),
         ("docs/retraining.md", "python", "watch.py"),
         ("docs/promotion.md", "yaml", "policy.yaml"),
         ("docs/promotion.md", "yaml", "own_policy.yaml"),
@@ -93,6 +94,20 @@ def test_dag_that_follows_a_model_waits_before_it_deploys(airflow_db: None, tmp_
         "champion": {"deploy"},
         "deploy": set(),
     }
+
+
+def test_dag_that_starts_when_files_come_is_one_that_airflow_reads_with_its_watcher(
+    airflow_db: None, tmp_path: Path
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    (tmp_path / "arrivals.py").write_text((EXAMPLES / "arrivals.py").read_text())
+    bag = DagBag(dag_folder=str(tmp_path))
+    assert bag.import_errors == {}
+    dag: Any = bag.get_dag("arrivals")
+    assert [task.task_id for task in dag.topological_sort()] == ["snapshot", "validate"]
+    (watcher,) = dag.timetable.asset_condition.objects[0].watchers
+    assert watcher.trigger.watch.address == "s3://lake@flights/in/**/*.parquet"
 
 
 def test_policy_in_yaml_is_the_policy_of_the_reference_dag(airflow_db: None) -> None:

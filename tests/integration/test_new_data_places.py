@@ -1,4 +1,5 @@
 """New data on a real S3 and in a real PostgreSQL."""
+# ruff: noqa: S608 - statements of a test
 
 import asyncio
 from pathlib import Path
