@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops.domain.validation import SAMPLE_SIZE, Expectation
-from airflow_mlops.engines.duckdb.connection import DuckDbLimits, connect, path_literal
+from airflow_mlops.engines.duckdb.connection import DuckDbLimits, connect, literal, path_literal
 from airflow_mlops.engines.duckdb.validation_columns import Column, Columns, NoSqlError
 from airflow_mlops.engines.duckdb.validation_plans import Measured, Plan, plan
 from airflow_mlops.exceptions import InvalidInputError, StorageUnavailableError
@@ -172,4 +172,8 @@ def open_table(parts: Sequence[Path], limits: DuckDbLimits) -> Iterator[ParquetT
     """
     files = ", ".join(path_literal(part) for part in parts)
     with connect(limits) as connection:
+        # A query in a suite is somebody's text: it reads this data, and no other file of the machine.
+        connection.execute(f"SET allowed_paths = [{', '.join(literal(str(part)) for part in parts)}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
         yield ParquetTable(connection, f"read_parquet([{files}], hive_partitioning = false)", limits)

@@ -110,9 +110,14 @@ def _times(types: Mapping[str, str]) -> dict[str, bool]:
 
 
 def _column_names(part: Path) -> list[str]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = [str(name) for name in pq.read_schema(part).names]
+    try:
+        names = [str(name) for name in pq.read_schema(part).names]
+    except (pa.ArrowException, pa.ArrowInvalid) as error:
+        msg = f"{part.name} is no whole Parquet file: {error}"
+        raise DatasetError(msg) from error
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.casefold(), name)
