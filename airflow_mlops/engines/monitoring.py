@@ -87,14 +87,19 @@ class MonitoringRecords:
         contents = (self.folder / "outcomes").read_many([f"{key}.json" for key in keys])
         return [WindowOutcome.from_dict(json.loads(data)) for data in contents.values()]
 
-    def outcomes_after(self, window: Window | None) -> list[WindowOutcome]:
+    def outcomes_after(self, window: Window | None, seen: dict[str, WindowOutcome]) -> list[WindowOutcome]:
         """Return the first outcome after a window, and as many before it as a decision looks back on, oldest first.
 
         Without a window, the first outcome of all.
+
+        :param seen: outcomes that were read before, which are not read again; those that are read now are added.
         """
         keys = self.outcome_keys()
         until = bisect.bisect_right(keys, window.key) if window else 0
-        return self.outcomes(keys[max(0, until - MOST_WINDOWS) : until + 1])
+        wanted = keys[max(0, until - MOST_WINDOWS) : until + 1]
+        missing = [key for key in wanted if key not in seen]
+        seen.update(zip(missing, self.outcomes(missing), strict=True))
+        return [seen[key] for key in wanted]
 
     def newest_outcomes(self, most: int = MOST_WINDOWS) -> list[WindowOutcome]:
         """Return the outcomes of the newest windows, oldest first, whatever the number of windows."""

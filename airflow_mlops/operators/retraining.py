@@ -17,7 +17,7 @@ from airflow_mlops.domain.audit.history import serving_history
 from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, Window, WindowCheck
 from airflow_mlops.domain.monitoring_html import HISTORY_WINDOWS, render_history
 from airflow_mlops.domain.registry import CHAMPION
-from airflow_mlops.domain.retraining import RetrainDecision, RetrainPolicy, RetrainVerdict
+from airflow_mlops.domain.retraining import RetrainDecision, RetrainPolicy, RetrainVerdict, WindowOutcome
 from airflow_mlops.domain.retraining_events import retraining_decided
 from airflow_mlops.domain.retraining_rules import next_decision
 from airflow_mlops.domain.validation import ValidationReport
@@ -138,15 +138,18 @@ class RetrainDecisionOperator(MlopsOperator):
         policy = self._policy()
         superseded = _superseded(self.model_name)
         by = str(work_key_of(context))
+        seen: dict[str, WindowOutcome] = {}
         while True:
             newest = next(iter(records.newest_decisions()), None)
-            known = records.outcomes_after(newest.window if newest else None)
+            known = records.outcomes_after(newest.window if newest else None, seen)
             decided = next_decision(policy, known, newest, now=utcnow(), superseded=superseded)
             if decided is None:
                 return newest if newest and window.key <= newest.window.key else _waiting(self.model_name, window)
             decided = replace(decided, decided_at=utcnow(), decided_by=by)
             if records.create(decided):
                 self.log.info("%s: %s", decided.window, decided.summary)
+            else:
+                seen.clear()  # Another worker was faster, and may know more.
 
     def tell(self, records: MonitoringRecords, context: Context) -> None:
         """Tell what was decided and not yet told: retrainings to other Dags, and what people asked to be told."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk import BaseNotifier
 
-from airflow_mlops.domain.audit.entry import Chain, EventKind
+from airflow_mlops.domain.audit.entry import AuditEvent, Chain, EventKind, Happening, Origin
 from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, Window, WindowCheck
 from airflow_mlops.domain.retraining import RetrainDecision, RetrainPolicy, RetrainVerdict
 from airflow_mlops.domain.training_request import RetrainingEvent
@@ -298,3 +298,34 @@ def test_all_figures_of_a_check_stay_in_its_record_and_the_outcome_is_small(airf
     assert len(records.checks(window(1))[CheckKind.DATA_DRIFT].figures) == 5000
     (kept,) = records.newest_outcomes()
     assert len(kept.checks[0].figures) == 200
+
+
+def serve(version: str, instead_of: str | None) -> None:
+    happening = Happening(
+        chain=Chain.of_model("late"),
+        event_kind=EventKind.DEPLOYMENT,
+        summary=f"Version {version} serves.",
+        version=version,
+        facts={"previous_version": instead_of},
+    )
+    origin = Origin(dag_id="promote", run_id=f"{instead_of} to {version}", task_id="promote")
+    audit_trail().append(AuditEvent(happening=happening, at=datetime.now(UTC), started_by="alice", origin=origin))
+
+
+def test_window_judged_on_a_version_that_was_just_replaced_starts_nothing(airflow: Airflow) -> None:
+    serve("1", None)
+    airflow.run("1", checks=[check(1)])
+    serve("2", "1")
+    decision = airflow.run("2", checks=[check(2)])
+    assert decision.verdict is RetrainVerdict.HELD
+    assert decision.summary.endswith("Version 1, which was judged, serves no more.")
+    serve("1", "2")  # a rollback
+    assert airflow.run("3", checks=[check(3)]).is_retraining
+
+
+def test_history_of_a_model_that_mlflow_does_not_know_is_in_the_artifact_store(
+    airflow: Airflow, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", '{"conn_type": "mlflow"}')  # without a host
+    airflow.run("1", checks=[check(1)], mlflow_conn_id="mlflow_default")
+    assert airflow.links["mlops_history_url"] == str(store / "monitoring/late/history.html")

@@ -51,7 +51,7 @@ def decide(day: int) -> RetrainDecision:
     records = monitoring_records("late")
     records.close(window(day), [], START)
     newest = next(iter(records.newest_decisions()), None)
-    known = records.outcomes_after(newest.window if newest else None)
+    known = records.outcomes_after(newest.window if newest else None, {})
     decision = next_decision(RetrainPolicy(), known, newest, now=START)
     assert decision is not None
     assert records.create(decision)
