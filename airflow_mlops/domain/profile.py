@@ -121,7 +121,7 @@ class Grid(Document):
         if 0 <= scaled < self.bins:
             return _TAIL_BINS + int(scaled)
         beyond = -scaled / self.bins if scaled < 0 else scaled / self.bins - 1
-        step = min(int(math.log2(1 + _TAIL_FIRST * max(beyond, 0.0)) * _TAIL_STEPS), _TAIL_BINS - 1)
+        step = int(min(math.log2(1 + _TAIL_FIRST * max(beyond, 0.0)) * _TAIL_STEPS, _TAIL_BINS - 1))
         return _TAIL_BINS - 1 - step if scaled < 0 else _TAIL_BINS + self.bins + step
 
 
@@ -147,7 +147,8 @@ class Values(Document):
     def of(cls, counts: Mapping[float, int]) -> Self:
         """Pack numbers and their counts."""
         ordered = sorted(counts)
-        return cls(values=pack_floats(ordered), counts=pack_integers(counts[value] for value in ordered))
+        plain = (value + 0.0 for value in ordered)  # -0.0 becomes 0.0, which it equals
+        return cls(values=pack_floats(plain), counts=pack_integers(counts[value] for value in ordered))
 
     def items(self) -> dict[float, int]:
         """Return the count of each number, in order."""
@@ -376,9 +377,13 @@ def distribution_of(counts: Mapping[str, int]) -> Categories | Folded:
     return Categories(counts=dict(sorted(counts.items()))) if len(counts) <= EXACT_CATEGORIES else Folded.of(counts)
 
 
-def numbers_of(counts: Mapping[float, int], grid: Grid | None) -> Values | Histogram:
-    """Return the numbers and their counts, or only those of bins where there are too many and a grid is known."""
-    if len(counts) <= EXACT_VALUES or grid is None:
+def numbers_of(counts: Mapping[float, int], grid: Grid | None, rows: int) -> Values | Histogram:
+    """Return the numbers and their counts, or only those of bins where there may be too many.
+
+    :param rows: of all values, missing ones included. Up to ``EXACT_VALUES`` rows all numbers are kept, and of more
+        rows those of a column that has few different ones: by a rule of the whole, so that parts merge in any order.
+    """
+    if grid is None or ((grid.few or rows <= EXACT_VALUES) and len(counts) <= EXACT_VALUES):
         return Values.of(counts)
     return Histogram(grid=grid, counts=pack_integers(binned(counts, grid)))
 
@@ -429,7 +434,7 @@ def _merged(ours: ColumnProfile, theirs: ColumnProfile) -> Distribution | None:
     if isinstance(one, Categories | Folded) and isinstance(other, Categories | Folded):
         return _merged_categories(one, other)
     if isinstance(one, Values) and isinstance(other, Values):
-        return numbers_of(_added(one.items(), other.items()), _common_grid(ours, theirs))
+        return numbers_of(_added(one.items(), other.items()), _common_grid(ours, theirs), ours.rows + theirs.rows)
     grid = _common_grid(ours, theirs)
     if grid is None or not isinstance(one, Values | Histogram) or not isinstance(other, Values | Histogram):
         msg = f"{ours.name} has distributions that cannot be merged: {one.kind} and {other.kind}."

@@ -491,7 +491,7 @@ def with_values(profile: ColumnProfile, counts: Mapping[float, int]) -> ColumnPr
     """Return the profile with the moments and the distribution of numbers that were counted by their value."""
     total = sum(counts.values())
     if not total:
-        return replace(profile, distribution=numbers_of({}, profile.grid))
+        return replace(profile, distribution=numbers_of({}, profile.grid, profile.rows))
     mean = math.fsum(value / total * count for value, count in counts.items())
     squares = math.fsum((value - mean) * (value - mean) * count for value, count in counts.items())
     return replace(
@@ -500,7 +500,7 @@ def with_values(profile: ColumnProfile, counts: Mapping[float, int]) -> ColumnPr
         maximum=max(counts),
         mean=mean,
         squares=squares,
-        distribution=numbers_of(counts, profile.grid),
+        distribution=numbers_of(counts, profile.grid, profile.rows),
     )
 
 

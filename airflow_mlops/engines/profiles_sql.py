@@ -229,7 +229,7 @@ def _with_values(ask: Ask, source: str, column: _Column, profile: ColumnProfile)
     if len(found) > EXACT_VALUES and profile.grid is not None:
         return replace(profile, distribution=next(_bins(ask, source, [column], {column.name: profile.grid}))[1])
     counts = {float(value): int(count) for value, count in found}
-    return replace(profile, distribution=numbers_of(counts, profile.grid))
+    return replace(profile, distribution=numbers_of(counts, profile.grid, profile.rows))
 
 
 def _categories(ask: Ask, source: str, column: _Column, dialect: str) -> Any:
