@@ -4,6 +4,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Self
 from urllib.parse import quote
 
@@ -97,6 +98,10 @@ class WindowCheck(Document):
     ``drift_share``, ``labelled_share``, a metric by its name, and its interval as ``<metric>.low`` and
     ``<metric>.high``."""
     report_uri: str | None = None
+
+    def __post_init__(self) -> None:
+        """Leave out figures that are none: JSON has no NaN, and a record must be readable."""
+        object.__setattr__(self, "figures", {name: value for name, value in self.figures.items() if isfinite(value)})
 
     def bounded(self, figures: int = 50, reasons: int = 10) -> Self:
         """Return this check as small as XCom likes it; the record in the artifact store has all of it."""

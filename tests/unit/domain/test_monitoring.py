@@ -50,3 +50,16 @@ def test_a_bounded_check_keeps_the_first_reasons_and_figures() -> None:
     bounded = check.bounded()
     assert (len(bounded.reasons), len(bounded.figures)) == (10, 50)
     assert bounded.reasons[0] == "0"
+
+
+def test_figure_that_is_no_number_is_left_out_so_that_the_record_can_be_read() -> None:
+    check = WindowCheck(
+        kind=CheckKind.DECAY,
+        window=MARCH,
+        verdict=CheckVerdict.UNDECIDED,
+        model_name="m",
+        model_version="1",
+        rows=3,
+        figures={"roc_auc": float("nan"), "volume": float("inf"), "labelled_share": 0.5},
+    )
+    assert WindowCheck.from_dict(check.to_dict()).figures == {"labelled_share": 0.5}
