@@ -33,6 +33,8 @@ _ALIAS = AssetAlias("mlops-datasets")
 """Where Airflow learns only at run time which dataset it is."""
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
     from airflow_mlops.engines.duckdb import LocalSource
     from airflow_mlops.engines.fsspec import Storage
 
@@ -70,6 +72,7 @@ class SnapshotOperator(MlopsOperator):
         self.start = start
         self.end = end
         self.column_types = column_types
+        self._taken: tuple[Snapshot, SnapshotManifest] | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Measure the sources into a staging folder, publish it, and announce the digest."""
@@ -80,6 +83,7 @@ class SnapshotOperator(MlopsOperator):
             manifest = self.measure(folder)
             snapshot = self.record(folder, manifest)
         append_event(context, snapshot_taken(snapshot, manifest))
+        self._taken = snapshot, manifest
         self.announce(snapshot, context)
         return snapshot.to_dict()
 
@@ -125,6 +129,12 @@ class SnapshotOperator(MlopsOperator):
             events.add(dataset_asset(self.dataset_name), extra=extra)
         else:
             events.extra = extra
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002 - its own
+        """Tell OpenLineage where the snapshot's rows are from; its provider calls this."""
+        from airflow_mlops.operators.lineage import snapshot_lineage
+
+        return snapshot_lineage(*self._taken) if self._taken else None
 
     def write_parts(
         self,

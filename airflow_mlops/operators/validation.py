@@ -1,11 +1,13 @@
 """Validate a snapshot, or a table or query of a database, with a Great Expectations suite."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
@@ -24,6 +26,9 @@ from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import MlopsOperator, report_folder
 from airflow_mlops.operators.databases import run_in_database
 from airflow_mlops.operators.quarantine import QuarantineTask
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
 SNAPSHOT_KEY = "snapshot"
 """The XCom with the snapshot that what follows should read."""
@@ -95,6 +100,7 @@ class DataValidationOperator(MlopsOperator):
         self.timeliness = timeliness
         self.as_of = as_of
         self.allow_empty = allow_empty
+        self._recorded: ValidationReport | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Measure the data against the suite, record the report, enforce it, and say which snapshot to go on with."""
@@ -184,6 +190,7 @@ class DataValidationOperator(MlopsOperator):
         report = replace(report, report_uri=page.uri)
         page.write_text(render(report, datetime.now(UTC), self._columns()))
         (folder / "validation.json").write_json(report.to_dict())
+        self._recorded = report
         append_event(context, data_validated(report))
         if report.quarantine:
             from airflow_mlops.engines.snapshots import read_manifest
@@ -234,6 +241,14 @@ class DataValidationOperator(MlopsOperator):
             passing = report.quarantine.passing if report.quarantine else None
             snapshot = passing or Snapshot.from_dict(self.dataset)
             context["ti"].xcom_push(key=SNAPSHOT_KEY, value=snapshot.to_dict())
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:  # noqa: ARG002 - its own
+        """Tell OpenLineage what was expected and found; its provider calls this, also when the validation failed."""
+        from airflow_mlops.operators.lineage import validation_lineage
+
+        return validation_lineage(self._recorded) if self._recorded else None
+
+    get_openlineage_facets_on_failure = get_openlineage_facets_on_complete
 
     def _read_suite(self, context: Context) -> Suite:
         from airflow_mlops.engines.yaml import read_document
