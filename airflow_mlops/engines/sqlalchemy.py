@@ -78,6 +78,11 @@ class OpenSource:
         row = self.connection.exec_driver_sql(statement, execution_options=_VERBATIM).one()
         return tuple(row)
 
+    def fetch(self, statement: str) -> list[tuple[Any, ...]]:
+        """Return all rows of a query in this transaction. They are in memory, so let them be few."""
+        found = self.connection.exec_driver_sql(statement, execution_options=_VERBATIM)
+        return [tuple(row) for row in found]
+
     def find_times(self, column: str, start: datetime, end: datetime) -> FoundTimes:
         """Return the newest time before ``end`` in a column, and how many rows lie from ``start`` to before ``end``.
 
