@@ -259,9 +259,10 @@ def _class(verdict: CheckVerdict) -> str:
 
 
 def _linked(uri: str | None) -> str:
-    if not uri:
+    """Return a link, where a browser could follow it."""
+    if not uri or not uri.startswith(("http://", "https://", "file://", "/")):
         return ""
-    return f' (<a href="{escape(uri)}">report</a>)' if uri.startswith(("http://", "https://", "file://")) else ""
+    return f' (<a href="{escape(f"file://{uri}" if uri.startswith("/") else uri)}">report</a>)'
 
 
 def _strips(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -187,8 +187,9 @@ class RetrainDecisionOperator(MlopsOperator):
             self.model_name, records.newest_outcomes(HISTORY_WINDOWS), records.newest_decisions(), entries, utcnow()
         )
         page.write_text(html)
-        HistoryLink.persist(context, self._shown_in_mlflow(html) or page.uri)
-        return page.uri
+        address = self._shown_in_mlflow(html) or page.uri
+        HistoryLink.persist(context, address)
+        return address
 
     def _shown_in_mlflow(self, html: str) -> str:
         """Keep the page in the champion's MLflow run, where a browser can open it; return "" where that is not so."""

@@ -118,3 +118,10 @@ def test_what_was_done_is_told_from_the_audit_trail() -> None:
     assert "Version 2 was refused by its gates." in html
     assert "alice" in html
     assert "Nothing of interest." not in html
+
+
+def test_report_is_linked_where_a_browser_can_open_it() -> None:
+    local = outcome(0, replace(check(CheckKind.BIAS), report_uri="/store/r.html"))
+    assert '<a href="file:///store/r.html">report</a>' in render_history("late", [local], [], [], START)
+    remote = outcome(0, replace(check(CheckKind.BIAS), report_uri="s3://bucket/r.html"))
+    assert "<a " not in render_history("late", [remote], [], [], START)
