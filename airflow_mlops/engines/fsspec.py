@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,6 +94,8 @@ class Storage:
         It is the object store's entity tag, and else the size and the time of the last change. Nothing here is no file.
         """
         with self._errors():
+            if self.is_local:
+                return _local_versions(Path(self.path), pattern)
             self.filesystem.invalidate_cache()
             base = self.path.rstrip("/")
             try:
@@ -248,6 +251,26 @@ class Storage:
             # Clients of object stores have errors of their own for a server that they cannot reach.
             msg = f"The storage of {self.uri} does not answer as it should: {error}"
             raise StorageUnavailableError(msg) from error
+
+
+def _local_versions(folder: Path, pattern: str) -> dict[str, str]:
+    """Do without fsspec's description of each file, whose making takes ten times as long as the asking."""
+    from fsspec.utils import glob_translate
+
+    matches = re.compile(glob_translate(pattern)).match if pattern else None
+    deepest = None if not pattern or "**" in pattern else pattern.count("/")
+    found = {}
+    for root, folders, names in os.walk(folder):
+        below = Path(root).relative_to(folder).parts
+        if deepest is not None and len(below) >= deepest:
+            folders.clear()
+        prefix = "".join(f"{part}/" for part in below)
+        for name in names:
+            if matches is None or matches(prefix + name):
+                with contextlib.suppress(FileNotFoundError):  # It has just gone.
+                    status = os.stat(os.path.join(root, name))  # noqa: PTH116, PTH118 - a Path for each takes longer
+                    found[prefix + name] = f"{status.st_size}-{status.st_mtime_ns}"
+    return found
 
 
 def _version(info: Mapping[str, Any]) -> str:

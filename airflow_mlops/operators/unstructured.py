@@ -81,7 +81,7 @@ def compare_unstructured(
     return UnstructuredDrift(
         columns=tuple(column for item in found for column in item.columns),
         lost=tuple(sentence for item in found for sentence in item.lost),
-        notes=tuple(sentence for item in found for sentence in item.notes),
+        notes=(f"{', '.join(spec.unstructured)}: told apart on samples of up to {SAMPLED_ROWS:,} rows of each side.",),
         profiles=(
             tuple(column for item in found for column in item.profiles[0]),
             tuple(column for item in found for column in item.profiles[1]),

@@ -178,8 +178,9 @@ class NewDataProducer(SharedStreamProducer):
 
             folder, pattern = split_pattern(self.watch.address)
             place = open_storage(folder)
+            base = place.uri.rstrip("/")
             found = place.versions(pattern)
-            return {(place / path).uri: version for path, version in found.items() if not is_hidden(path)}
+            return {f"{base}/{path}": version for path, version in found.items() if not is_hidden(path)}
         from airflow_mlops.engines.sqlalchemy_growth import highest
 
         source, column = self._table()
@@ -189,7 +190,8 @@ class NewDataProducer(SharedStreamProducer):
     def _news(self, seen: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
         known = self._told.known if self._told else {}
         if self.watch.address:
-            return dict(sorted(settled_news(known, seen, found).items()))
+            news = settled_news(known, seen, found)
+            return {path: news[path] for path in sorted(news)}
         until, after = seen.get(_UNTIL), known.get(_UNTIL)
         if until is None or until == after:
             return {}

@@ -83,7 +83,8 @@ def test_equal_comments_and_embeddings_have_not_drifted(tmp_path: Path) -> None:
         "vector": False,
     }
     assert named(found)["vector"].threshold == 0.015
-    assert (found.lost, found.notes) == ((), ())
+    assert found.lost == ()
+    assert found.notes == ("comment, vector: told apart on samples of up to 5,000 rows of each side.",)
 
 
 MMD = ColumnRule(method=DriftMethod.MMD)
