@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlops.domain.validation import SAMPLE_SIZE, Expectation
 from airflow_mlops.engines.duckdb.connection import DuckDbLimits, connect, literal, path_literal
 from airflow_mlops.engines.duckdb.validation_columns import Column, Columns, NoSqlError
-from airflow_mlops.engines.duckdb.validation_plans import Measured, Plan, plan
+from airflow_mlops.engines.duckdb.validation_measures import Measured, Plan
+from airflow_mlops.engines.duckdb.validation_plans import plan
 from airflow_mlops.exceptions import InvalidInputError, StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ class ParquetTable:
 
         try:
             # By Arrow, since DuckDB itself needs pytz for times with a zone.
-            table: Any = self._connection.execute(query).to_arrow_table()
+            relation: Any = self._connection.sql(query)
+            table = relation.to_arrow_table()
             columns = [column.to_pylist() for column in table.columns]
         except duckdb.OutOfMemoryException as error:
             msg = (
