@@ -23,7 +23,7 @@ OWN_TIME: Final = timedelta(hours=1)
 """How long telling is left to the task that decided. After that, another one does it."""
 FORGOTTEN: Final = timedelta(days=7)
 """A retraining that was decided longer ago is not told any more: Airflow may have forgotten that it was."""
-ALERT_FORGOTTEN: Final = timedelta(days=1)
+ALERT_FORGOTTEN: Final = timedelta(days=2)
 """A message that could not be sent for that long is not sent any more."""
 
 _log = logging.getLogger(__name__)

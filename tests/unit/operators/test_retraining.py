@@ -329,3 +329,18 @@ def test_history_of_a_model_that_mlflow_does_not_know_is_in_the_artifact_store(
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", '{"conn_type": "mlflow"}')  # without a host
     airflow.run("1", checks=[check(1)], mlflow_conn_id="mlflow_default")
     assert airflow.links["mlops_history_url"] == str(store / "monitoring/late/history.html")
+
+
+def test_message_that_could_not_be_sent_is_sent_by_the_next_run(
+    airflow: Airflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Mailbox()
+    box.is_down = True
+    airflow.run("1", checks=[check(1)], notifiers=box)
+    box.is_down = False
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    monkeypatch.setattr("airflow_mlops.operators.retraining.utcnow", lambda: tomorrow)
+    airflow.run("2", checks=[check(2, "passed")], notifiers=box)
+    assert box.sent == ["late version 1: data drift"]
+    airflow.run("2", checks=[check(2, "passed")], notifiers=box)
+    assert len(box.sent) == 1
