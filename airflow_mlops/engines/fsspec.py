@@ -113,6 +113,11 @@ class Storage:
         base = self.path.rstrip("/") + "/"
         return {path.removeprefix(base): self / path.removeprefix(base) for path in sorted(paths)}
 
+    def read_text(self) -> str:
+        """Return the UTF-8 text of the file here."""
+        with self._errors(), self.filesystem.open(self.path, "rb") as file:
+            return str(file.read(), "utf-8")
+
     def read_json(self) -> Any:
         """Return the JSON value of the file here."""
         with self._errors(), self.filesystem.open(self.path, "rb") as file:

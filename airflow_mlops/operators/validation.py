@@ -22,8 +22,10 @@ from airflow_mlops.domain.validation_html import render
 from airflow_mlops.exceptions import InvalidInputError, SuiteError, ValidationFailedError
 from airflow_mlops.hooks.duckdb import duckdb_limits
 from airflow_mlops.hooks.storage import open_storage
+from airflow_mlops.links.mlflow import ReportLink
+from airflow_mlops.links.report import report_url
 from airflow_mlops.operators.audit import append_event
-from airflow_mlops.operators.base import MlopsOperator, report_folder
+from airflow_mlops.operators.base import MlopsOperator, report_folder, work_key_of
 from airflow_mlops.operators.databases import run_in_database
 from airflow_mlops.operators.quarantine import QuarantineTask
 
@@ -71,6 +73,8 @@ class DataValidationOperator(MlopsOperator):
     # There is no template_ext: the path of a JSON file is a path, and not a template to read.
     template_fields: Sequence[str] = ("dataset", "suite", "table", "query", "as_of")
     template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "suite": "json", "query": "sql"}
+
+    operator_extra_links = (ReportLink(),)
 
     def __init__(
         self,
@@ -191,6 +195,7 @@ class DataValidationOperator(MlopsOperator):
         page.write_text(render(report, datetime.now(UTC), self._columns()))
         (folder / "validation.json").write_json(report.to_dict())
         self._recorded = report
+        ReportLink.persist(context, report_url(work_key_of(context), "validation.html"))
         append_event(context, data_validated(report))
         if report.quarantine:
             from airflow_mlops.engines.snapshots import read_manifest

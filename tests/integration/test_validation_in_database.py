@@ -90,7 +90,9 @@ def validate(conn_id: str, expectations: dict[str, Any], **kwargs: Any) -> Valid
     """Return the whole report, as it lies in the artifact store."""
     context: Any = {
         "dag": SimpleNamespace(folder="/nowhere"),
-        "ti": SimpleNamespace(dag_id="loop", run_id="run", task_id="validate", map_index=-1),
+        "ti": SimpleNamespace(
+            dag_id="loop", run_id="run", task_id="validate", map_index=-1, xcom_push=lambda **_: None
+        ),
     }
     kwargs = {"on_failure": "warn"} | kwargs
     operator = DataValidationOperator(task_id="validate", conn_id=conn_id, suite=expectations, **kwargs)

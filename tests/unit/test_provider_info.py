@@ -42,6 +42,11 @@ def test_airflow_finds_the_provider_its_connections_and_its_settings() -> None:
     assert conf.get("mlops", "job_backend") == "docker"
 
 
+def test_airflow_finds_the_plugin_that_shows_reports() -> None:
+    (found,) = importlib.metadata.entry_points(group="airflow.plugins", name="mlops")
+    assert found.load().fastapi_apps[0]["url_prefix"] == "/mlops/reports"
+
+
 def _dotted(info: dict[str, Any]) -> list[str]:
     kinds = ("operators", "sensors", "triggers", "hooks")
     modules = [module for kind in kinds for entry in info[kind] for module in entry["python-modules"]]
