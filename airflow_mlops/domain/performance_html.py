@@ -7,6 +7,7 @@ from airflow_mlops.domain.evaluation_diagnostics import CalibrationBin
 from airflow_mlops.domain.html import html_page, html_table
 from airflow_mlops.domain.monitoring import CheckVerdict, Window
 from airflow_mlops.domain.performance import AnswerCounts, Cause, PerformanceReport, WindowMetric, difference
+from airflow_mlops.domain.performance_verdict import MIN_OVERLAP, explain
 from airflow_mlops.domain.svg import Axis, Line, line_chart
 from airflow_mlops.domain.svg_bars import bar_chart
 
@@ -90,6 +91,8 @@ def _row(item: WindowMetric) -> list[str]:
 
 
 def _cause(cause: Cause) -> str:
+    if cause.overlap < MIN_OVERLAP:
+        return f"<h2>What the change is due to</h2>\n<p>{escape(explain(cause, 0.0))}</p>{_read(cause)}"
     bars = [
         ("change of the window", {"candidate": cause.change.value}),
         ("same inputs (concept drift)", {"candidate": cause.concept.value}),
@@ -101,15 +104,19 @@ def _cause(cause: Cause) -> str:
         ["On the same inputs (concept drift)", _shown(cause.concept, signed=True)],
         ["By other inputs (data drift)", _shown(cause.inputs, signed=True)],
     ]
+    return (
+        f"<h2>What the change is due to</h2>\n<figure>{chart}</figure>"
+        f"{html_table(['Part', cause.metric], rows)}{_read(cause)}"
+    )
+
+
+def _read(cause: Cause) -> str:
     reading = (
         f"Holdout and window are weighted to the inputs that both have; {cause.overlap:.0%} of the rows lie there. "
         f"A classifier tells the two apart with an AUC of {cause.separation:.3f} by {', '.join(cause.columns)}. "
         f"What is not in the log cannot be told from concept drift."
     )
-    return (
-        f"<h2>What the change is due to</h2>\n<figure>{chart}</figure>"
-        f'{html_table(["Part", cause.metric], rows)}<p class="notes">{escape(reading)}</p>'
-    )
+    return f'<p class="notes">{escape(reading)}</p>'
 
 
 def _calibration(report: PerformanceReport) -> str:
@@ -135,7 +142,7 @@ def _calibration(report: PerformanceReport) -> str:
         '<span class="key champion">at promotion</span>, a dashed line. On the diagonal what was said came true. The '
         "bars at the foot are the rows behind each point."
     )
-    return f'<h2>Calibration</h2>\n<div class="plots"><figure>{chart}<figcaption>{key}</figcaption></figure></div>'
+    return f'<h2>Calibration</h2>\n<figure style="max-width: 30rem">{chart}<figcaption>{key}</figcaption></figure>'
 
 
 def _line(style: str, when: str, bins: tuple[CalibrationBin, ...]) -> Line:

@@ -79,7 +79,7 @@ def _compared(found: WindowMetric, now: Estimate, spec: PerformanceSpec) -> tupl
     change = difference(now, found.promised)
     sign = 1 if found.higher_is_better else -1
     best = max(sign * change.low, sign * change.high)
-    values = f"{found.metric} is {_shown(now)}, promised were {_shown(found.promised)}"
+    values = f"{found.metric} is {_shown(now)}, promised was {_shown(found.promised)}"
     sure = f"with {spec.confidence_level:.0%} confidence"
     if best < -margin:
         return (
@@ -114,9 +114,10 @@ def explain(cause: Cause, noticeable: float) -> str:
     """
     change = f"{cause.metric} changed by {_signed(cause.change)} against the holdout"
     if cause.overlap < MIN_OVERLAP:
+        share = f"{cause.overlap:.0%}" if cause.overlap >= 0.01 else "less than 1%"  # noqa: PLR2004 - a digit
         return (
-            f"The inputs are data drift: only {cause.overlap:.0%} of the rows lie where holdout and window both have "
-            f"inputs, too few to say whether the same inputs have come to mean something else. {change}."
+            f"Data drift, so far that it hides whether there is concept drift: {share} of the rows lie where holdout "
+            f"and window both have inputs, too few to say whether these come true otherwise. {change}."
         )
     concept, inputs = (part.high < 0 and -part.value >= noticeable for part in (cause.concept, cause.inputs))
     if concept and inputs:

@@ -93,7 +93,7 @@ def test_errors_are_worse_when_they_are_greater_and_have_a_margin_of_their_promi
 def test_first_reason_says_all_that_decided() -> None:
     found = judge(report(around(0.65, 0.01), around(0.70), rows=1600))
     assert found.reasons[0] == (
-        "roc_auc is 0.6500 [0.6400, 0.6600], promised were 0.7000: with 95% confidence it is worse by at least 0.0400, "
+        "roc_auc is 0.6500 [0.6400, 0.6600], promised was 0.7000: with 95% confidence it is worse by at least 0.0400, "
         "which is more than the margin 0.02. 1,000 of 1,600 answers have a label (62.5%)."
     )
 
@@ -170,7 +170,7 @@ CAUSE = Cause(
         ({"concept": around(-0.04, 0.06)}, "Whether the same inputs"),
         ({"concept": around(-0.004, 0.001)}, "Whether the same inputs"),
         ({"concept": around(0.0, 0.01), "change": around(0.0, 0.01)}, "Neither"),
-        ({"overlap": 0.1}, "The inputs are data drift: only 10% of the rows"),
+        ({"overlap": 0.1}, "Data drift, so far that it hides whether there is concept drift: 10% of the rows"),
     ],
 )
 def test_cause_is_named_as_far_as_the_intervals_allow(changed: dict[str, Any], begins: str) -> None:
