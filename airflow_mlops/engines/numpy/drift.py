@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from airflow_mlops.domain.drift import (
     ColumnDrift,
-    Correction,
     DriftMethod,
     DriftSpec,
     ValueKind,
     automatic_method,
-    benjamini_hochberg,
+    judge_columns,
 )
 from airflow_mlops.domain.drift.method import FEW_VALUES, INTEGER_CATEGORIES
 from airflow_mlops.domain.profile import Categories, ColumnProfile, DatasetProfile, Folded, ProfileKind
@@ -38,7 +36,7 @@ def measure(
     :param current: profiled on the grids of ``reference`` (:attr:`DatasetProfile.grids`).
     """
     found = tuple(_column(name, reference.column(name), current.column(name), spec) for name in columns)
-    return _corrected(found, spec)
+    return judge_columns(found, spec)
 
 
 def _column(name: str, before: ColumnProfile | None, now: ColumnProfile | None, spec: DriftSpec) -> ColumnDrift:
@@ -196,21 +194,3 @@ def _folded_note(before: ColumnProfile, now: ColumnProfile) -> str:
                 "each: the distance is at least this."
             )
     return ""
-
-
-def _corrected(found: tuple[ColumnDrift, ...], spec: DriftSpec) -> tuple[ColumnDrift, ...]:
-    """Correct the p-values for being several, and ask for the least effect, where the spec says so."""
-    tests = [item for item in found if item.value is not None and DriftMethod(item.method).is_p_value]
-    adjusted: dict[str, float] = {}
-    if spec.correction is Correction.BENJAMINI_HOCHBERG:
-        values = benjamini_hochberg([item.value for item in tests if item.value is not None])
-        adjusted = {item.column: value for item, value in zip(tests, values, strict=True)}
-    return tuple(_judged(item, adjusted.get(item.column), spec) if item in tests else item for item in found)
-
-
-def _judged(item: ColumnDrift, adjusted: float | None, spec: DriftSpec) -> ColumnDrift:
-    value = item.value if adjusted is None else adjusted
-    drifted = value is not None and DriftMethod(item.method).says_drift(value, item.threshold)
-    if spec.min_effect is not None and (item.effect or 0.0) < spec.min_effect:
-        drifted = False
-    return replace(item, adjusted=adjusted, drifted=drifted)
