@@ -33,6 +33,8 @@ TRAINER_IMAGE = "airflow-mlops/trainer:latest"
 USER = "reviewer"
 ENGINEER = "engineer"
 """Starts the Dag runs: by default, nobody may approve an own trigger."""
+IMPATIENT = {"LOOK_EVERY = timedelta(minutes=1)": "LOOK_EVERY = timedelta(seconds=2)"}
+"""A month of the demo takes seconds, so that a minute is long."""
 # Task logs are read from the disk that all components share: the servers for them would listen on all interfaces.
 COMPONENTS = (
     ("api-server",),
@@ -171,9 +173,13 @@ class Stack:
         shutil.copytree(self._dags, dags)
         (self._run / "docker").symlink_to(PROJECT / "docker")
         for file in dags.glob("*.py"):
-            source = (
-                file.read_text().replace(f'"{DATA}', f'"{self.data}').replace(f'"{PRODUCTION}', f'"{self.production}')
-            )
+            source = file.read_text()
+            for constant, own in {
+                **IMPATIENT,
+                f'"{DATA}': f'"{self.data}',
+                f'"{PRODUCTION}': f'"{self.production}',
+            }.items():
+                source = source.replace(constant, own)
             file.write_text(source)
 
     def _start_errands(self, environment: Mapping[str, str]) -> list[Child]:

@@ -15,7 +15,7 @@ from demo.timetable import Timetable, Watch
 DAG_ID = "model_monitoring"
 GROUP = "watch"
 CHECKS = ("validate", "drift", "performance", "bias")
-RUN_SECONDS = 300.0
+RUN_SECONDS = 900.0
 ALERTS = {"ongoing": ": people know already, so nobody is told again", "recovery": ": people are told that it is over"}
 
 

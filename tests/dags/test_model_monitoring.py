@@ -9,9 +9,11 @@ import pytest
 
 from airflow_mlops.assets import retraining_asset
 from airflow_mlops.domain.monitoring import Window
+from airflow_mlops.domain.registry import CHAMPION
 from airflow_mlops.domain.training_request import RetrainingEvent, RollingMonths, TrainingRequest
 from airflow_mlops.engines.mlflow import MlflowEngine
-from tests.dags.watched import MONTHS, promote_champion, serve
+from airflow_mlops.hooks.monitoring import monitoring_records
+from tests.dags.watched import MONTHS, learned_from, promote_champion, serve
 from tests.integration.test_promotion_operators import Loop
 
 DAGS = Path(__file__).parents[2] / "dags"
@@ -121,11 +123,74 @@ def test_month_without_answers_and_bad_data_alert_and_never_retrain(
     assert events(retraining_asset(name).uri) == []
 
 
-def prepare(mlflow_server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Make a champion, and return the model's name."""
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore")
+def test_model_that_was_not_trained_here_is_watched_by_a_reference_and_a_promise(
+    airflow_db: None, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/monitoring.md says."""
+    set_up(mlflow_server, tmp_path, monkeypatch)
+    name = f"foreign-{zlib.crc32(str(tmp_path).encode()):08x}"
+    mlflow = MlflowEngine(tracking_uri=mlflow_server)
+    loop = Loop(mlflow, name, tmp_path)
+    training = loop.train(b"of another tool")
+    version, _ = mlflow.register(
+        model_name=name,
+        source=training.model_uri,
+        run_id=training.run_id,
+        model_id=training.model_id,
+        tags={},
+        description="",
+    )
+    mlflow.set_alias(version, CHAMPION)
+    source = SOURCE.replace('"reference": None', f'"reference": {learned_from(loop).to_dict()!r}')
+    source = source.replace(
+        'metric="roc_auc", margin=0.02', 'task="binary", metric="roc_auc", promised=0.8, margin=0.02'
+    )
+    source = source.replace("BiasSpec(", 'BiasSpec(task="binary", ')
+    dag = read(tmp_path, name, source)
+    serve(tmp_path / "production", name, MONTHS[4], 600, skill=0.1)
+
+    decision = run(dag, 4)
+
+    assert decision["open_kinds"] == ["decay"]
+    checks = monitoring_records(name).checks(Window(start=MONTHS[4], end=MONTHS[5]))
+    assert {kind.value: check.verdict.value for kind, check in checks.items()} == {
+        "quality": "passed",
+        "data_drift": "passed",
+        "decay": "violated",
+        "bias": "passed",
+    }
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore")
+def test_one_dag_decides_about_fifty_models(
+    airflow_db: None, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checks are passed over here, since they are tried above; the decisions are real."""
+    set_up(mlflow_server, tmp_path, monkeypatch)
+    many = 'MODELS = [{**MODELS[0], "model_name": f"flight-delays-{number}"} for number in range(50)]\nNOTIFIERS = '
+    dag = read(tmp_path, "many", SOURCE.replace("NOTIFIERS = ", many))
+
+    done = dag.test(logical_date=MONTHS[5], mark_success_pattern=r"watch\.(?!decide)")
+
+    assert str(done.state) == "success"
+    assert len(done.get_task_instances()) == 50 * 7
+    decided = [ti for ti in done.get_task_instances() if ti.task_id == "watch.decide"]
+    found = [ti.xcom_pull(task_ids="watch.decide", map_indexes=ti.map_index)["model_name"] for ti in decided]
+    assert sorted(found) == sorted(f"many-{number}" for number in range(50))
+
+
+def set_up(mlflow_server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "host": mlflow_server}))
     monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_ROOT", str(folder / "store"))
     monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(folder / "dags"))
+
+
+def prepare(mlflow_server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a champion, and return the model's name."""
+    set_up(mlflow_server, folder, monkeypatch)
     name = f"watched-{zlib.crc32(str(folder).encode()):08x}"
     promote_champion(Loop(MlflowEngine(tracking_uri=mlflow_server), name, folder))
     return name

@@ -21,14 +21,7 @@ ORIGINS = ("EWR", "JFK", "LGA")
 
 def promote_champion(loop: Loop, roc_auc: float = 0.8) -> str:
     """Make a first version the champion, which has learned from a real snapshot, and return the version."""
-    rows = list(answers(random.Random(1), MONTHS[1], 300, skill=1.0))  # noqa: S311 - data
-    table = pa.table({"origin": [row["origin"] for row in rows], "x": [row["x"] for row in rows]})
-    folder = loop.folder / f"training-{loop.model_name}"
-    folder.mkdir(parents=True)
-    pq.write_table(table, folder / "rows.parquet")
-    take = DatasetSnapshotOperator(task_id="take", dataset_name=f"training-{loop.model_name}", source=str(folder))
-    context: Any = {"ti": SimpleNamespace(dag_id="l", run_id="r", task_id="take", map_index=-1), **_events(take)}
-    learned = Snapshot.from_dict(take.execute(context))
+    learned = learned_from(loop)
     known: dict[str, Any] = {
         "dataset_name": learned.dataset_name,
         "dataset_digest": learned.digest,
@@ -37,6 +30,18 @@ def promote_champion(loop: Loop, roc_auc: float = 0.8) -> str:
     version = loop.register(loop.train(loop.model_name.encode(), **known))
     decision = loop.gate(loop.evidence(version, roc_auc))
     return loop.promote(decision, loop.approve(decision)).version
+
+
+def learned_from(loop: Loop) -> Snapshot:
+    """Return a snapshot of January, with the features that production has."""
+    rows = list(answers(random.Random(1), MONTHS[1], 600, skill=1.0))  # noqa: S311 - data
+    table = pa.table({"origin": [row["origin"] for row in rows], "x": [row["x"] for row in rows]})
+    folder = loop.folder / f"training-{loop.model_name}"
+    folder.mkdir(parents=True)
+    pq.write_table(table, folder / "rows.parquet")
+    take = DatasetSnapshotOperator(task_id="take", dataset_name=f"training-{loop.model_name}", source=str(folder))
+    context: Any = {"ti": SimpleNamespace(dag_id="l", run_id="r", task_id="take", map_index=-1), **_events(take)}
+    return Snapshot.from_dict(take.execute(context))
 
 
 def serve(production: Path, model_name: str, start: datetime, rows: int, *, skill: float, version: str = "1") -> None:

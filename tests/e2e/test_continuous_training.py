@@ -21,11 +21,11 @@ from demo.stack import Stack
 from demo.timetable import Timetable
 from tests.e2e.terminal import Demo
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3000)]
 
 STARTED = 600  # seconds: a trainer image may have to be built first
-REACHED = 300
-WATCHED = 300
+REACHED = 600
+WATCHED = 900
 COMMENT = "The winter looks right."
 
 
