@@ -161,6 +161,11 @@ class AirflowClient:
         value = answer.json()["value"]
         return json.loads(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
 
+    def link(self, dag_id: str, run_id: str, task_id: str, name: str, map_index: int = -1) -> str:
+        """Return the address behind a link of a task; empty where there is none."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links"
+        return self._get(path, map_index=map_index)["extra_links"].get(name) or ""
+
     def error_lines(self, dag_id: str, run_id: str, task: Task) -> list[str]:
         """Return the errors in a task's log, each with its exception, or the log's end when it shows none."""
         path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/logs/{max(task.try_number, 1)}"

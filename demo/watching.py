@@ -14,6 +14,7 @@ from demo.timetable import Timetable, Watch
 
 DAG_ID = "model_monitoring"
 GROUP = "watch"
+HISTORY = "Model history"
 CHECKS = ("validate", "drift", "performance", "bias")
 RUN_SECONDS = 900.0
 ALERTS = {"ongoing": ": people know already, so nobody is told again", "recovery": ": people are told that it is over"}
@@ -33,10 +34,12 @@ def watch_production(stack: Stack, reviewer: Reviewer, timetable: Timetable, mon
     for month in months:
         began = time.monotonic()
         _serve(stack, month)
-        decision = _decision_of(stack, month)
+        run_id = _wait_for_window(stack, month)
+        decision = _tell(stack, run_id)
         timetable.add(f"{month:02d}/2013 served and checked", time.monotonic() - began)
         if decision["verdict"] == "retrain":
             trainings.append(_follow_training(stack, reviewer, timetable, len(trainings)))
+    print(f"\n  The model's history:  {stack.airflow.link(DAG_ID, run_id, f'{GROUP}.decide', HISTORY, 0)}")
     return trainings
 
 
@@ -47,8 +50,11 @@ def _serve(stack: Stack, month: int) -> None:
     print(f"\n{datetime(2013, month, 1):%B 2013}  {stack.run_errand('serving', 'demo.serving', str(file), *where)}")  # noqa: DTZ001 - a month
 
 
-def _decision_of(stack: Stack, month: int) -> Mapping[str, Any]:
-    """Wait for the run of a month's window, print what it found, and return what it decided."""
+def _wait_for_window(stack: Stack, month: int) -> str:
+    """Wait until the run of a month's window has ended, and return it.
+
+    :raises DemoError: when a task of it has failed.
+    """
     run_id = _wait_for_run(stack, DAG_ID, lambda _, date: (date or "").startswith(f"2013-{month:02d}-01"))
     deadline = time.monotonic() + RUN_SECONDS
     run = stack.airflow.run(DAG_ID, run_id)
@@ -64,6 +70,11 @@ def _decision_of(stack: Stack, month: int) -> Mapping[str, Any]:
     if failed:
         msg = f"The run {run_id} failed in {', '.join(task.task_id for task in failed)}."
         raise DemoError(msg)
+    return run_id
+
+
+def _tell(stack: Stack, run_id: str) -> Mapping[str, Any]:
+    """Print what was found in a window, and return what was decided."""
     for name in CHECKS:
         check = stack.airflow.xcom(DAG_ID, run_id, f"{GROUP}.{name}", 0) or {}
         verdict = check.get("verdict") or ("passed" if check.get("success") else "violated")

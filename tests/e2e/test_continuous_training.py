@@ -115,6 +115,10 @@ def watch_the_year_end(demo: Demo, page: Page, airflow: str, screenshots: Path) 
     demo.wait_for(r"December 2013(?s:.*?)decision +held(?s:.*?)cool-down", timeout_seconds=WATCHED)
     assert demo.output.count("MONITORING ASKED FOR A NEW TRAINING") == 2
 
+    history = demo.wait_for(r"The model's history: +(\S+)", timeout_seconds=60)[1]
+    page.goto(history)
+    page.screenshot(path=screenshots / "history.png")
+
 
 def test_a_candidate_that_is_no_better_is_refused_by_its_gate(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     """Trained on the same months, it ties with the champion. As child processes, for a machine without Docker."""
