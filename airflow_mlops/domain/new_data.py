@@ -54,7 +54,7 @@ class NewData(Document):
     """Addresses, sorted; the first 100."""
     file_count: int = 0
     list_uri: str = ""
-    """JSON lines of ``[address, version]``: all files of the batch. Empty of a table."""
+    """Where the batch is written down: JSON lines of ``[address, version]``, of all files; of a table its bounds."""
     rows: int = 0
     """Of a table: rows whose column is above ``after`` and up to ``until``."""
     after: str | int | float | None = None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
 
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops.domain.dataset import source_format
 from airflow_mlops.domain.new_data import NewData
+from airflow_mlops.domain.work_key import WorkKey
 from airflow_mlops.exceptions import DatasetError
 from airflow_mlops.hooks.storage import open_storage
+from airflow_mlops.operators.base import work_key_of
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 
 if TYPE_CHECKING:
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def new_batches(context: Context) -> tuple[NewData, ...]:
-    """Return the batches of new data that have triggered this run, in order; one that was told twice is one.
+    """Return the batches of new data that have triggered this run, in order, each once.
+
+    The running task takes them. One that an earlier run of the task has taken was told twice, since a triggerer has
+    died, and is left out. A retry, or a task that is cleared, gets what its run has taken.
 
     :raises InvalidInputError: when an event of a watcher holds something else.
     """
@@ -30,22 +36,30 @@ def new_batches(context: Context) -> tuple[NewData, ...]:
             if payload is not None:
                 batch = NewData.from_dict(payload)
                 found[batch.source, batch.batch] = batch
-    return tuple(found[key] for key in sorted(found))
+    return tuple(found[key] for key in sorted(found) if _take(found[key], work_key_of(context)))
 
 
 def new_files(context: Context) -> tuple[str, ...]:
-    """Return the addresses of all files that have triggered this run, sorted, each once."""
+    """Return the addresses of all files of :func:`new_batches`, sorted, each once."""
     from airflow_mlops.engines.told_data import read_batch
 
-    lists = [batch.list_uri for batch in new_batches(context) if batch.list_uri]
+    lists = [batch.list_uri for batch in new_batches(context) if batch.file_count]
     return tuple(sorted({file for uri in lists for file in read_batch(open_storage(uri))}))
+
+
+def _take(batch: NewData, key: WorkKey) -> bool:
+    """Return whether a batch is this run's: it is the run's that notes first that it takes it."""
+    folder, _, name = batch.list_uri.rpartition("/")
+    task = quote(f"{key.dag_id}.{key.task_id}.{key.map_index}", safe="")
+    note = open_storage(folder) / f"taken/{task}/{name.removesuffix('.jsonl')}.json"
+    return note.create_json({"run_id": key.run_id}) or note.read_json()["run_id"] == key.run_id
 
 
 class NewDataSnapshotOperator(DatasetSnapshotOperator):
     """Take a snapshot of the files that have come, in a Dag that is scheduled on an asset with a ``NewDataTrigger``.
 
-    Without such files, as in a run that a person has started, the task is skipped. A batch that was told twice gives
-    the same snapshot, and writes nothing. The parameters are those of
+    Without such files, as in a run that a person has started, or where an earlier run has taken them, the task is
+    skipped. The parameters are those of
     :class:`~airflow_mlops.operators.dataset.DatasetSnapshotOperator`, without ``source``.
     """
 
@@ -59,7 +73,7 @@ class NewDataSnapshotOperator(DatasetSnapshotOperator):
         """Take the snapshot of what the events name."""
         self.source = new_files(context)
         if not self.source:
-            msg = "No event of new files has triggered this run, so there is nothing to take a snapshot of."
+            msg = "No new files have triggered this run, or an earlier run has taken them: there is nothing to take."
             raise AirflowSkipException(msg)
         return super().execute(context)
 

@@ -207,13 +207,14 @@ class NewDataProducer(SharedStreamProducer):
         return SqlSource.of(watch.conn_id or "", table=watch.table), watch.column or ""
 
     def _event(self, batch: Mapping[str, Any], number: int) -> NewData:
+        uri = self._told.uri(number) if self._told else ""
         if not self.watch.address:
-            return NewData(source=str(self.watch), batch=number, **batch)
+            return NewData(source=str(self.watch), batch=number, list_uri=uri, **batch)
         files = tuple(batch)
         return NewData(
             source=str(self.watch),
             batch=number,
             files=files[:SHOWN_FILES],
             file_count=len(files),
-            list_uri=self._told.uri(number) if self._told else "",
+            list_uri=uri,
         )

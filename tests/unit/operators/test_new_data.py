@@ -31,10 +31,10 @@ def told(inbox: Path) -> NewData:
     return batch
 
 
-def context(*batches: NewData) -> Any:
+def context(*batches: NewData, run_id: str = "r", task_id: str = "take") -> Any:
     events = [SimpleNamespace(extra={"from_trigger": True, "payload": batch.to_dict()}) for batch in batches]
     return {
-        "ti": SimpleNamespace(dag_id="d", run_id="r", task_id="take", map_index=-1),
+        "ti": SimpleNamespace(dag_id="d", run_id=run_id, task_id=task_id, map_index=-1),
         "outlet_events": defaultdict(lambda: SimpleNamespace(extra=None)),
         "triggering_asset_events": {"inbox": [*events, SimpleNamespace(extra={})]},
     }
@@ -53,16 +53,18 @@ def test_all_files_that_have_come_are_in_the_snapshot_also_those_that_the_event_
     assert (take(context(batch)).rows, len(batch.files)) == (150, 100)
 
 
-def test_a_batch_that_was_told_twice_is_one_and_gives_the_same_snapshot(inbox: Path) -> None:
+def test_a_batch_that_was_told_twice_is_taken_by_one_run_of_each_task(inbox: Path) -> None:
     (inbox / "a.csv").write_text("n\n1\n")
     batch = told(inbox)
-    assert new_batches(context(batch, batch)) == (batch,)
-    first, again = take(context(batch, batch)), take(context(batch))
-    assert (first.created, again.created, first.digest) == (True, False, again.digest)
+    assert take(context(batch, batch)).rows == 1
+    with pytest.raises(AirflowSkipException, match="an earlier run has taken them"):
+        take(context(batch, run_id="later"))
+    assert take(context(batch)).created is False  # a retry, or a task that was cleared
+    assert new_batches(context(batch, run_id="later", task_id="another")) == (batch,)
 
 
 def test_a_run_that_no_event_has_triggered_is_skipped(inbox: Path) -> None:
-    with pytest.raises(AirflowSkipException, match="nothing to take a snapshot of"):
+    with pytest.raises(AirflowSkipException, match="there is nothing to take"):
         take(context())
     assert new_batches({}) == ()
 
