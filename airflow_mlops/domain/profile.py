@@ -112,8 +112,7 @@ class Grid(Document):
     def tail_edges(self) -> list[float]:
         """Return how far from the equal bins the growing ones end, the nearest first; the last one has no end."""
         span = self.width * self.bins
-        steps = (2.0 ** (step / _TAIL_STEPS) for step in range(1, _TAIL_BINS))
-        return [span * (step - 1) / _TAIL_FIRST for step in steps]
+        return [span * (2.0 ** (step / _TAIL_STEPS) - 1) / _TAIL_FIRST for step in range(1, _TAIL_BINS)]
 
     def position(self, value: float) -> int:
         """Return the number of the bin of a finite value."""
@@ -129,7 +128,8 @@ TAIL_BINS: Final = _TAIL_BINS
 """Growing bins on either side of a grid."""
 TAIL_FIRST: Final = _TAIL_FIRST
 TAIL_STEPS: Final = _TAIL_STEPS
-"""The bin of a value that is ``d`` times the span of the equal bins beyond them: log2(1 + TAIL_FIRST d) TAIL_STEPS."""
+"""The bin of a value that is ``d`` times the span of the equal bins beyond them: log2(1 + TAIL_FIRST d) TAIL_STEPS. So
+the growing bin ``n`` begins at the span times (2 ** (n / TAIL_STEPS) - 1) / TAIL_FIRST beyond them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +269,7 @@ class ColumnProfile(Document):
             case Values():
                 return len(unpack_integers(found.counts))
             case Histogram():
-                return sum(1 for count in found.bins() if count)
+                return found.grid.size - found.bins().count(0)
             case Categories():
                 return len(found.counts)
             case Folded():

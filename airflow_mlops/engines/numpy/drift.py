@@ -93,11 +93,14 @@ def _compared(before: ColumnProfile, now: ColumnProfile, spec: DriftSpec) -> Col
     is_number = _is_number(before, now, spec)
     automatic = automatic_method(is_number=is_number, reference_values=before.count, distinct=_distinct(before, now))
     method = spec.method(before.name, automatic, is_number=is_number)
-    value, error = _value(method, before, now, is_number=is_number)
+    sides = numbers(before, now) if before.kind is ProfileKind.NUMBER else None
+    value, error = _value(method, before, now, sides if is_number else None)
     if not math.isfinite(value):
         return _nothing(before.name, f"{before.name} has no {method.value}: it is {value}.", before, now)
     threshold = spec.threshold_of(before.name, method)
-    counted = None if is_number else shares(before, now)
+    moved = (
+        drift_tests.ks_distance(*sides)[0] if sides and is_number else drift_shares.total_variation(shares(before, now))
+    )
     return ColumnDrift(
         column=before.name,
         method=method.value,
@@ -105,10 +108,10 @@ def _compared(before: ColumnProfile, now: ColumnProfile, spec: DriftSpec) -> Col
         error=error,
         threshold=threshold,
         drifted=method.says_drift(value, threshold),
-        effect=drift_shares.total_variation(counted) if counted else drift_tests.ks_distance(*numbers(before, now))[0],
+        effect=moved,
         missing_reference=_missing(before),
         missing_current=_missing(now),
-        outside=_outside(before, now) if before.kind is ProfileKind.NUMBER else None,
+        outside=_outside(before, now, sides[1]) if sides else None,
         **_new(before, now) if before.kind is ProfileKind.CATEGORY else {},  # type: ignore[arg-type]  # two fields
         type_reference=before.type,
         type_current=now.type,
@@ -152,15 +155,18 @@ _NUMBERS: Final[Mapping[DriftMethod, Callable[[Numbers, Numbers], tuple[float, f
 
 
 def _value(
-    method: DriftMethod, before: ColumnProfile, now: ColumnProfile, *, is_number: bool
+    method: DriftMethod, before: ColumnProfile, now: ColumnProfile, sides: tuple[Numbers, Numbers] | None
 ) -> tuple[float, float | None]:
-    """Return the statistic, and how wrong it can be at most, as far as that is known."""
+    """Return the statistic, and how wrong it can be at most, as far as that is known.
+
+    :param sides: of a column that is compared as numbers.
+    """
     if method in _NUMBERS:
-        if not is_number:
+        if sides is None:
             msg = f"{method.value} compares numbers, but it holds categories. Take another method."
             raise InvalidInputError(msg)
-        return _NUMBERS[method](*numbers(before, now))
-    if is_number and method in drift_shares.BINNED:
+        return _NUMBERS[method](*sides)
+    if sides and method in drift_shares.BINNED:
         return drift_shares.of_numbers(method, _SHARES[method], before, now)
     if method not in _SHARES:
         msg = f"{method.value} compares texts or embeddings. Name the column in the spec's text or embeddings."
@@ -169,12 +175,12 @@ def _value(
     return _SHARES[method](shares(before, now)), None if folded else 0.0
 
 
-def _outside(before: ColumnProfile, now: ColumnProfile) -> float | None:
+def _outside(before: ColumnProfile, now: ColumnProfile, current: Numbers) -> float | None:
     if before.minimum is None or before.maximum is None or now.minimum is None or now.maximum is None:
         return None
     if now.minimum >= before.minimum and now.maximum <= before.maximum:
         return 0.0
-    return numbers(before, now)[1].share_outside(before.minimum, before.maximum)
+    return current.share_outside(before.minimum, before.maximum)
 
 
 def _new(before: ColumnProfile, now: ColumnProfile) -> dict[str, object]:

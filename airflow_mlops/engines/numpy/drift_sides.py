@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops.domain.packing import unpack_floats, unpack_integers
-from airflow_mlops.domain.profile import Categories, ColumnProfile, Folded, Grid, Histogram, Values
+from airflow_mlops.domain.profile import (
+    TAIL_BINS,
+    TAIL_FIRST,
+    TAIL_STEPS,
+    Categories,
+    ColumnProfile,
+    Folded,
+    Grid,
+    Histogram,
+    Values,
+)
 from airflow_mlops.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -121,7 +131,8 @@ def grid_edges(grid: Grid) -> Array:
     """Return the edges of all bins, in order, one more than bins; the outermost are infinite."""
     import numpy as np
 
-    tails = np.array(grid.tail_edges())
+    span = grid.width * grid.bins
+    tails = span * (np.exp2(np.arange(1, TAIL_BINS) / TAIL_STEPS) - 1) / TAIL_FIRST
     middle = grid.start + grid.width * np.arange(grid.bins + 1)
     return np.concatenate([[-np.inf], (grid.start - tails)[::-1], middle, grid.end + tails, [np.inf]])
 
@@ -144,7 +155,8 @@ def are_categories(profile: ColumnProfile) -> bool:
     """Whether the count of every single value is known."""
     found = profile.distribution
     if isinstance(found, Histogram):
-        return _numbers(profile).is_exact
+        counts = found.bins()
+        return found.grid.whole and not any(counts[:TAIL_BINS]) and not any(counts[TAIL_BINS + found.grid.bins :])
     return isinstance(found, Values | Categories)
 
 
