@@ -72,7 +72,9 @@ def _rows_plan(check: RowCheck) -> Plan:
         else:
             failing = answers[asks[2]]
         sample: list[Any] = []
-        if failing:
+        if failing and check.fails == check.columns[0].is_missing:
+            sample = [None] * min(failing, SAMPLE_SIZE)
+        elif failing:
             sample = _sample(table, check, selected, failing_rows)
         return Measured(rows=answers[asks[0]], looked_at=answers[asks[1]], failing=failing, sample=tuple(sample))
 

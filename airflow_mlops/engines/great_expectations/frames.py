@@ -95,19 +95,18 @@ def check_types(
 def _example(parts: Sequence[Path], column: str) -> tuple["pa.Table", int]:
     """Return a table of at most one value and one missing value of a column, and the number of its values."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    value: pa.Table | None = None
-    missing: pa.Table | None = None
+    examples: dict[bool, pa.Table] = {}
     present = 0
     for batch in _batches(parts, [column]):
-        frame = _frame(batch)[column]
-        found = frame.notna()
-        present += int(found.sum())
-        if value is None and found.any():
-            value = batch.slice(int(found.to_numpy().argmax()), 1)
-        if missing is None and not found.all():
-            missing = batch.slice(int(found.to_numpy().argmin()), 1)
-    tables = [table for table in (value, missing) if table is not None]
+        missing = pc.is_null(batch[column], nan_is_null=True)
+        present += batch.num_rows - (pc.sum(missing).as_py() or 0)
+        for wanted in (False, True):
+            place = pc.index(missing, wanted).as_py()
+            if wanted not in examples and place >= 0:
+                examples[wanted] = batch.slice(place, 1)
+    tables = [examples[wanted] for wanted in sorted(examples)]
     return pa.concat_tables(tables) if tables else _empty(parts[0], [column]), present
 
 

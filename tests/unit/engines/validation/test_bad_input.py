@@ -113,9 +113,9 @@ def test_every_type_ends_in_a_verdict_or_says_that_it_cannot_be_checked(values: 
 
 def test_five_thousand_columns_are_checked_in_a_few_scans(tmp_path: Path) -> None:
     table = pa.table({f"c{number}": [number, None] for number in range(5000)})
-    items = [("column_values_to_not_be_null", {"column": f"c{number}"}) for number in range(0, 5000, 5)]
+    items = [("column_values_to_not_be_null", {"column": f"c{number}"}) for number in range(0, 5000, 10)]
     found = check(table, tmp_path, items)
-    assert [outcome.unexpected_count for outcome in found] == [1] * 1000
+    assert [outcome.unexpected_count for outcome in found] == [1] * 500
 
 
 def test_a_regular_expression_that_backtracks_forever_has_its_answer_at_once(tmp_path: Path) -> None:
