@@ -99,7 +99,7 @@ def test_two_bad_months_of_one_model_ask_for_one_training(
     (event,) = events(retraining_asset(name).uri)
     asked = RetrainingEvent.from_dict(event)
     assert asked.window == Window(start=MONTHS[6], end=MONTHS[7])
-    assert "promised were 0.8000" in asked.reasons[0]
+    assert "promised was 0.8000" in asked.reasons[0]
     assert TrainingRequest.of_events([asked], RollingMonths()).train_start == "2013-04-01T00:00:00+00:00"
 
 

@@ -94,7 +94,7 @@ def approve_its_successor(demo: Demo, page: Page, airflow: str, mlflow: str, scr
     page.goto(f"{airflow}/required_actions")
     page.get_by_role("link", name=re.compile("Promote version 2 of flight-delays")).click()
     expect(page.get_by_text("Why it was trained")).to_be_visible()
-    expect(page.get_by_text(re.compile("Decay in 2 of the last .* windows.*promised were 0.7"))).to_be_visible()
+    expect(page.get_by_text(re.compile("Decay in 2 of the last .* windows.*promised was 0.7"))).to_be_visible()
     expect(page.get_by_text(re.compile("against the champion's 0.6.*confidence the improvement"))).to_be_visible()
     page.screenshot(path=screenshots / "approval.png")
     demo.type("a")
