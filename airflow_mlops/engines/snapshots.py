@@ -16,7 +16,7 @@ from pathlib import Path
 
 from airflow_mlops.domain.dataset import MANIFEST, PartFile, SnapshotManifest, is_hidden, source_format
 from airflow_mlops.engines.fsspec import Storage, file_digest
-from airflow_mlops.exceptions import DatasetError, InvalidInputError, NoRowsError
+from airflow_mlops.exceptions import DatasetError, InvalidInputError, NoRowsError, StorageUnavailableError
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -175,6 +175,7 @@ def open_snapshot(folder: Storage) -> Iterator[LocalSnapshot]:
     The copy holds the Parquet parts and nothing else.
 
     :raises DatasetError: when it is not whole, or a part is not what was written.
+    :raises StorageUnavailableError: when a part that the manifest names is not there.
     """
     manifest = read_manifest(folder)
     with contextlib.ExitStack() as stack:
@@ -183,17 +184,29 @@ def open_snapshot(folder: Storage) -> Iterator[LocalSnapshot]:
         else:
             local = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="airflow-mlops-")))
             for part in manifest.parts:
-                (folder / part.name).download(local / part.name)
+                try:
+                    (folder / part.name).download(local / part.name)
+                except InvalidInputError as error:
+                    raise _gone(part, folder) from error
         for part in manifest.parts:
             _verify(local / part.name, part, folder)
         yield LocalSnapshot(folder=local, manifest=manifest)
 
 
 def _verify(file: Path, part: PartFile, folder: Storage) -> None:
-    found = file_digest(file) if file.exists() else "no file"
+    if not file.exists():
+        raise _gone(part, folder)
+    found = file_digest(file)
     if found != part.digest:
         msg = (
             f"{part.name} of the snapshot {folder.uri} was changed after it was written: "
             f"expected SHA-256 {part.digest}, found {found}. Remove the snapshot and take it again."
         )
         raise DatasetError(msg)
+
+
+def _gone(part: PartFile, folder: Storage) -> StorageUnavailableError:
+    # The manifest was there a moment ago: so looks a share that has gone away.
+    return StorageUnavailableError(
+        f"{part.name} of the snapshot {folder.uri} is gone. If it does not come back, take the snapshot again."
+    )

@@ -19,7 +19,7 @@ from airflow_mlops.engines.snapshots import (
     split_pattern,
     staging,
 )
-from airflow_mlops.exceptions import DatasetError
+from airflow_mlops.exceptions import DatasetError, StorageUnavailableError
 
 
 @pytest.fixture
@@ -149,6 +149,13 @@ def test_a_part_that_was_changed_is_not_read(store: Storage) -> None:
     part = store / "snapshot" / read_manifest(store / "snapshot").parts[0].name
     part.write_text("other")
     with pytest.raises(DatasetError, match="was changed after it was written"), open_snapshot(store / "snapshot"):
+        pass
+
+
+def test_a_part_that_is_gone_is_an_error_that_a_retry_may_cure(store: Storage) -> None:
+    take(store)
+    (store / "snapshot" / read_manifest(store / "snapshot").parts[0].name).remove()
+    with pytest.raises(StorageUnavailableError, match="is gone"), open_snapshot(store / "snapshot"):
         pass
 
 
