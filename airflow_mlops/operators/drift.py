@@ -28,7 +28,7 @@ from airflow_mlops.operators.drift_samples import evidently_page
 from airflow_mlops.operators.first_window import keep_first_window, read_first_window
 from airflow_mlops.operators.profiles import profile_parts, profile_snapshot, read_parts
 from airflow_mlops.operators.unstructured import compare_unstructured
-from airflow_mlops.operators.watched import earlier_checks, training_snapshot, watched_version
+from airflow_mlops.operators.watched import earlier_checks, given_snapshot, training_snapshot, watched_version
 from airflow_mlops.operators.windows import record_check
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class DriftCheckOperator(MlopsOperator):
     ) -> ComparedWindow:
         """Profile both sides, compare them, and judge the window."""
         spec = DriftSpec.read(self.spec)
-        snapshot = Snapshot.from_dict(self.reference) if self.reference else training_snapshot(version)
+        snapshot = given_snapshot(self.reference) or training_snapshot(version)
         reference = profile_snapshot(snapshot)
         apart = self.prediction_profile(version, window)
         grids = {**(apart.grids if apart else {}), **reference.profile.grids}
@@ -182,8 +182,8 @@ class DriftCheckOperator(MlopsOperator):
 
     def prediction_profile(self, version: ModelVersion, window: Window) -> DatasetProfile | None:
         """Return the profile that predictions and labels are compared with where the reference has none."""
-        if self.prediction_reference:
-            return profile_snapshot(Snapshot.from_dict(self.prediction_reference)).profile
+        if (named := given_snapshot(self.prediction_reference)) is not None:
+            return profile_snapshot(named).profile
         first = read_first_window(version)
         return first.profile if first and first.window != window else None
 

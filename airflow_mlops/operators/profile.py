@@ -15,7 +15,7 @@ from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.sql import sql_engine
 from airflow_mlops.operators.base import MlopsOperator, report_folder
 from airflow_mlops.operators.profiles import profile_snapshot
-from airflow_mlops.operators.watched import training_snapshot, watched_version
+from airflow_mlops.operators.watched import given_snapshot, training_snapshot, watched_version
 
 if TYPE_CHECKING:
     from airflow_mlops.domain.profile import DatasetProfile, Grid
@@ -41,8 +41,8 @@ class ReferredProfileOperator(MlopsOperator):
 
     def grids(self) -> dict[str, Grid] | None:
         """Return the grids of the reference, or ``None`` where there is none."""
-        if self.reference:
-            return profile_snapshot(Snapshot.from_dict(self.reference)).profile.grids
+        if (reference := given_snapshot(self.reference)) is not None:
+            return profile_snapshot(reference).profile.grids
         if not self.model_name:
             return None
         version = watched_version(MlflowHook(self.mlflow_conn_id).engine(), self.model_name, self.model_version)

@@ -118,7 +118,9 @@ def read_parts(given: Any) -> tuple[Snapshot | ProfileReference, ...]:
 
     :raises InvalidInputError: when it is something else.
     """
-    items = [given] if isinstance(given, Mapping | str) else list(given or ())
+    if not given or given == "None":  # as a template renders it
+        return ()
+    items = [given] if isinstance(given, Mapping | str) else list(given)
     return tuple(_part(item) for item in items if item)
 
 

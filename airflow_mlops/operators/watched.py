@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.monitoring import CheckKind, Window, WindowCheck, monitoring_path
@@ -28,6 +28,11 @@ def watched_version(mlflow: MlflowEngine, model_name: str, model_version: str | 
     if model_version and model_version != "None":
         return mlflow.version(model_name, str(model_version))
     return mlflow.version_by_alias(model_name, CHAMPION)
+
+
+def given_snapshot(given: Any) -> Snapshot | None:
+    """Return the snapshot that an author gave, or ``None``: as a template renders it, ``""`` and ``"None"`` are none."""
+    return Snapshot.from_dict(given) if given and given != "None" else None
 
 
 def training_snapshot(version: ModelVersion) -> Snapshot:

@@ -206,7 +206,7 @@ def test_predictions_are_compared_with_the_first_window_of_the_version(loop: Loo
         "The reference has no probability: later windows of version 1 are compared with this one.",
     )
     assert third.reasons[0].startswith("The prediction probability has drifted: ")
-    assert third.figures["drift.probability"] == pytest.approx(2, abs=0.2)
+    assert third.figures["drift.probability"] == pytest.approx(20, abs=2)
     repeated = check(loop, said[0], day=0)
     assert _told(repeated) == _told(first)
     named = check(loop, said[1], day=4, prediction_reference=said[2].to_dict())
@@ -281,4 +281,4 @@ def test_all_of_it_lies_on_s3(loop: Loop, s3_bucket: str, monkeypatch: pytest.Mo
     assert (open_storage(training.uri) / "_profile-own.json").exists()
     assert len(drift_entries(loop)) == 1
     again = check(loop, snapshot(loop, "moved2", rows(shift=0.5)), day=1)
-    assert again.figures["drift.x"] == pytest.approx(moved.figures["drift.x"], abs=0.1)
+    assert again.figures["drift.x"] == pytest.approx(moved.figures["drift.x"], abs=1)
