@@ -34,7 +34,11 @@ def get_provider_info() -> dict[str, Any]:
             },
             {
                 "integration-name": "Great Expectations",
-                "python-modules": ["airflow_mlops.operators.validation", "airflow_mlops.operators.suggestion"],
+                "python-modules": [
+                    "airflow_mlops.operators.validation",
+                    "airflow_mlops.operators.suggestion",
+                    "airflow_mlops.operators.spark",
+                ],
             },
             {
                 "integration-name": "Model training",
