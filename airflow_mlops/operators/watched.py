@@ -31,7 +31,7 @@ def watched_version(mlflow: MlflowEngine, model_name: str, model_version: str | 
 
 
 def given_snapshot(given: Any) -> Snapshot | None:
-    """Return the snapshot that an author gave, or ``None``: as a template renders it, ``""`` and ``"None"`` are none."""
+    """Return the snapshot that an author gave; ``""`` and ``"None"``, as templates render nothing, are ``None``."""
     return Snapshot.from_dict(given) if given and given != "None" else None
 
 
