@@ -187,6 +187,8 @@ def open_snapshot(folder: Storage) -> Iterator[LocalSnapshot]:
                 try:
                     (folder / part.name).download(local / part.name)
                 except InvalidInputError as error:
+                    if not isinstance(error.__cause__, FileNotFoundError):
+                        raise
                     raise _gone(part, folder) from error
         for part in manifest.parts:
             _verify(local / part.name, part, folder)
