@@ -216,7 +216,7 @@ LABELS = st.lists(
 
 
 @given(labels=LABELS)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_join_says_the_same_as_a_loop_over_the_labels(tmp_path: Path, labels: list[Row]) -> None:
     found = labelled(join(tmp_path, [answer(name) for name in "abcd"], *([labels] if labels else [])))
     expected = {}
@@ -233,7 +233,7 @@ def test_join_says_the_same_as_a_loop_over_the_labels(tmp_path: Path, labels: li
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:
-    rows = 150_000
+    rows = 100_000
     numbers = list(range(rows))
     random.Random(0).shuffle(numbers)  # noqa: S311 - no secret
     ids = pa.array([f"{number:032d}" for number in numbers])
