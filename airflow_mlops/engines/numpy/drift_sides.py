@@ -71,6 +71,15 @@ class Numbers:
         found: Array = np.where(last < 0, 0.0, cumulative[at] + self.counts[at] * np.clip(part, 0, 1))
         return found
 
+    def bounds(self, points: Array) -> tuple[Array, Array]:
+        """Return how many numbers are at or below each point at least, and at most."""
+        import numpy as np
+
+        known, unknown = self.below(points), self.between(points)
+        cumulative = np.concatenate([[0], np.cumsum(self.counts)])
+        least = np.where(unknown > 0, cumulative[np.maximum(np.searchsorted(self.left, points) - 1, 0)], known)
+        return least, np.where(unknown > 0, least + unknown, known)
+
     def between(self, points: Array) -> Array:
         """Return how many numbers lie in the interval around each point, so that their side is not known."""
         import numpy as np

@@ -48,19 +48,23 @@ def ks_distance(before: Numbers, now: Numbers) -> tuple[float, float]:
 
 
 def _ks_error(before: Numbers, now: Numbers, points: Array, largest: float) -> float:
-    """Return by how much the difference may exceed the largest one inside an interval.
+    """Return how far the largest difference may be from that of the numbers themselves, which lie in intervals.
 
-    At the edges of the intervals it is known. Inside, the reference may be ahead by all of its numbers in the interval
-    before any of the current ones comes, or the other way round.
+    At a point inside an interval it is only known between which counts the cumulative one lies. From one point to the
+    next, one side may be ahead by all that it has there before any of the other comes.
     """
     import numpy as np
 
     if before.is_exact and now.is_exact:
         return 0.0
-    start, end = points[:-1], np.nextafter(points[1:], -np.inf)
-    first, last = ((_cumulative(side, start), _cumulative(side, end)) for side in (before, now))
-    ahead, behind = first[1] - last[0], first[0] - last[1]
-    return max(float(max(ahead.max(initial=0.0), -behind.min(initial=0.0))) - largest, 0.0)
+    ends = np.nextafter(points[1:], -np.inf)
+    (first_least, first_most), (last_least, last_most) = (_bounds(side, points) for side in (before, now))
+    first_end, last_end = (_bounds(side, ends)[1] for side in (before, now))
+    most = max(
+        float(np.max(first_end - last_least[:-1], initial=0.0)), float(np.max(last_end - first_least[:-1], initial=0.0))
+    )
+    least = max(float(np.max(first_least - last_most)), float(np.max(last_least - first_most)), 0.0)
+    return max(most - largest, largest - least, 0.0)
 
 
 def wasserstein(before: Numbers, now: Numbers) -> tuple[float, float]:
@@ -79,12 +83,13 @@ def wasserstein(before: Numbers, now: Numbers) -> tuple[float, float]:
     width = np.diff(points)
     first, last = ((_cumulative(side, start), _cumulative(side, end)) for side in (before, now))
     left, right = first[0] - last[0], first[1] - last[1]
-    inside_before, inside_now = first[1] - first[0], last[1] - last[0]
     area = width * _mean_absolute(left, right)
-    most = width * np.maximum(np.abs(left - inside_now), np.abs(left + inside_before))
-    crosses = (left - inside_now <= 0) & (left + inside_before >= 0)
-    least = width * np.where(crosses, 0.0, np.minimum(np.abs(left - inside_now), np.abs(left + inside_before)))
-    error = np.maximum(most - area, area - least)
+    (low_first, _), (low_last, _) = (_bounds(side, start) for side in (before, now))
+    (_, high_first), (_, high_last) = (_bounds(side, end) for side in (before, now))
+    most = width * np.maximum(high_first - low_last, high_last - low_first)
+    least = width * np.maximum(np.maximum(low_first - high_last, low_last - high_first), 0.0)
+    error = np.maximum(np.maximum(most - area, area - least), 0.0)
+    error[(high_first == low_first) & (high_last == low_last)] = 0.0  # nothing lies in between
     return float(area.sum() / norm), float(error.sum() / norm)
 
 
@@ -93,6 +98,11 @@ def _points(before: Numbers, now: Numbers) -> Array:
 
     points: Array = np.unique(np.concatenate([before.left, before.right, now.left, now.right]))
     return points
+
+
+def _bounds(side: Numbers, points: Array) -> tuple[Array, Array]:
+    least, most = side.bounds(points)
+    return least / side.total, most / side.total
 
 
 def _cumulative(side: Numbers, points: Array) -> Array:

@@ -1,5 +1,6 @@
 """The statistics from profiles against Evidently's own, on the same data."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airflow_mlops.domain.drift import ColumnDrift, DriftMethod, DriftSpec
 from airflow_mlops.engines.numpy.drift import measure
@@ -92,3 +95,55 @@ def test_distances_of_binned_numbers_are_evidentlys(tmp_path: Path, method: str)
     found = compare(tmp_path, {"x": reference}, {"x": current}, spec)["x"]
     _, value, _ = evidently(reference, current, is_number=True, method=method)
     assert found.value == pytest.approx(value, abs=2e-3)
+
+
+@settings(deadline=None, max_examples=15, derandomize=True)
+@given(
+    shapes=st.tuples(st.sampled_from(sorted(SHAPES)), st.sampled_from(sorted(SHAPES))),
+    rows=st.tuples(st.integers(30, 2_500), st.integers(30, 2_500)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_two_shapes_are_judged_as_evidently_judges_them(
+    shapes: tuple[str, str], rows: tuple[int, int], seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    reference, current = (SHAPES[shape](random, count) for shape, count in zip(shapes, rows, strict=True))
+    is_code = current.dtype.kind == "i" and len(np.unique(current)) <= 10
+    method, value, drifted = evidently(reference, current, is_number=not is_code)
+    with tempfile.TemporaryDirectory() as folder:
+        found = compare(Path(folder), {"x": reference}, {"x": current})["x"]
+    assert found.value is not None
+    assert found.error is not None
+    assert found.method == method
+    assert found.value == pytest.approx(value, rel=1e-6, abs=found.error + 1e-9)
+    assert found.drifted is drifted or abs(value - found.threshold) <= found.error
+
+
+@settings(deadline=None, max_examples=10, derandomize=True)
+@given(
+    shape=st.sampled_from(sorted(SHAPES)),
+    rows=st.integers(11_000, 30_000),
+    moved=st.floats(-0.5, 0.5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_bounds_of_large_data_hold_against_scipy(shape: str, rows: int, moved: float, seed: int) -> None:
+    from scipy import stats
+
+    random = np.random.default_rng(seed)
+    reference, current = (SHAPES[shape](random, count).astype(float) for count in (rows, rows // 2))
+    kept = [side[np.isfinite(side)] for side in (reference, current)]
+    current = current + moved * kept[0].std()
+    kept[1] = current[np.isfinite(current)]
+    exact = {
+        DriftMethod.WASSERSTEIN: stats.wasserstein_distance(*kept) / max(kept[0].std(), 0.001),
+        DriftMethod.KS: stats.ks_2samp(*kept, method="asymp").pvalue,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for method, value in exact.items():
+            found = compare(Path(folder), {"x": reference}, {"x": current}, DriftSpec(numbers=method))["x"]
+            assert found.value is not None
+            assert found.error is not None
+            assert found.value == pytest.approx(value, rel=1e-6, abs=found.error + 1e-9)
+            if method is DriftMethod.WASSERSTEIN:
+                assert abs(found.value - value) < 5e-3  # a spike anywhere in its bin
+                assert found.error < 0.05
