@@ -176,6 +176,38 @@ def test_one_dag_watches_fifty_models_each_by_tasks_of_its_own(airflow_db: None,
     assert len(list(group.iter_tasks())) == 7
 
 
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore")
+def test_models_of_one_run_are_judged_apart(
+    airflow_db: None, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is well, the second has decayed, and of the third there are no answers."""
+    set_up(mlflow_server, tmp_path, monkeypatch)
+    name = f"several-{zlib.crc32(str(tmp_path).encode()):08x}"
+    for number in range(3):
+        promote_champion(Loop(MlflowEngine(tracking_uri=mlflow_server), f"{name}-{number}", tmp_path))
+    for number, skill in ((0, 0.8), (1, 0.1)):
+        serve(tmp_path / "production", f"{name}-{number}", MONTHS[4], 600, skill=skill)
+    several = """MODELS = [
+    {
+        key: value.replace("flight-delays", f"flight-delays-{number}") if isinstance(value, str) else value
+        for key, value in MODELS[0].items()
+    }
+    for number in range(3)
+]
+NOTIFIERS = """
+    source = SOURCE.replace("NOTIFIERS = ", several).replace("timedelta(days=3)", "timedelta(0)")
+    dag = read(tmp_path, name, source.replace("deferrable=True", "deferrable=False"))
+
+    done = dag.test(logical_date=MONTHS[5])
+
+    assert str(done.state) == "success"
+    decided = [ti for ti in done.get_task_instances() if ti.task_id == "watch.decide"]
+    found = {ti.map_index: ti.xcom_pull(task_ids="watch.decide", map_indexes=ti.map_index) for ti in decided}
+    assert {index: decision["open_kinds"] for index, decision in found.items()} == {0: [], 1: ["decay"], 2: ["quality"]}
+    assert {decision["verdict"] for decision in found.values()} == {"no_reason"}
+
+
 def set_up(mlflow_server: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", json.dumps({"conn_type": "mlflow", "host": mlflow_server}))
     monkeypatch.setenv("AIRFLOW__MLOPS__ARTIFACTS_ROOT", str(folder / "store"))
