@@ -76,10 +76,10 @@ def test_equal_data_is_called_different_as_often_as_the_level_says(measure: obje
     assert callable(measure)
     found = [
         measure(normal(rows, 8, seed), normal(others, 8, seed + 10_000), permutations=39, seed=seed).p_value
-        for seed in range(200)
+        for seed in range(100)
     ]
     for level in (0.05, 0.25, 0.5):  # within four standard errors
-        assert np.mean(np.array(found) <= level) == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 200))
+        assert np.mean(np.array(found) <= level) == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 100))
 
 
 def test_equal_texts_are_called_different_as_often_as_the_level_says() -> None:
