@@ -26,7 +26,10 @@ class WorkKey(Document):
     def path(self) -> str:
         """Return the relative folder of this work, readable, ``/``-separated and safe on any storage."""
         task = self.task_id if self.map_index < 0 else f"{self.task_id}-{self.map_index}"
-        return "/".join(safe_name(part) for part in (self.dag_id, self.run_id, task))
+        dag = safe_name(self.dag_id)
+        if dag != self.dag_id:  # Who may see one Dag's reports must not see another's of a similar name.
+            dag = f"{dag}-{digest_of(self.dag_id)[:8]}"
+        return "/".join((dag, safe_name(self.run_id), safe_name(task)))
 
 
 def safe_name(text: str) -> str:

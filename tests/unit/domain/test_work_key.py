@@ -30,3 +30,9 @@ def test_safe_name_never_leaves_its_folder(text: str) -> None:
     assert name
     assert "/" not in name
     assert name.strip(".")
+
+
+def test_dags_whose_names_are_no_ascii_do_not_share_a_folder() -> None:
+    folders = {WorkKey(dag_id=dag_id, run_id="r", task_id="t").path for dag_id in ("ä", "ö", "_")}
+    assert len(folders) == 3
+    assert all(folder.isascii() for folder in folders)
