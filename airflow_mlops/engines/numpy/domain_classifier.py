@@ -9,6 +9,8 @@ from airflow_mlops.engines.numpy.permutations import PERMUTATIONS, permutation_p
 from airflow_mlops.engines.numpy.random_features import fourier_features, median_distance, standardize
 
 _FOLDS = 5
+_ROUNDING = 1e-10
+"""What is left of a constant after its mean is taken off, as a share of it, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,9 @@ def separate(features: Array, reference: int, *, permutations: int = PERMUTATION
     import numpy as np
 
     labels = permuted_labels(reference, len(features) - reference, permutations, seed)
+    largest = np.abs(features).max(axis=0, initial=0)
     features = features - features.mean(axis=0)
+    features[:, np.abs(features).max(axis=0, initial=0) <= _ROUNDING * largest] = 0  # A constant tells nothing.
     width = features.shape[1]
     if len(features) < width:
         features = _rotated(features)
