@@ -37,11 +37,13 @@ def _expression(column: ColumnSummary) -> str:
     name = identifier(column.name)
     if isinstance(column.minimum, (int, float)) and isinstance(column.maximum, (int, float)):
         low, high = float(column.minimum), float(column.maximum)
-        if not (math.isfinite(high - low) and high > low):
+        width = (high - low) / _BINS
+        if not (math.isfinite(width) and width > 0):
             return ""
         number = f"({name})::DOUBLE"
-        place = f"least({_BINS - 1}, floor(({number} - {low!r}) / {(high - low) / _BINS!r}))::INTEGER"
-        return f"histogram({place}) FILTER (isfinite({number}))"
+        place = f"least({_BINS - 1}, floor(({number} - {low!r}) / {width!r}))::INTEGER"
+        # A FILTER would be too late: an infinite number is no INTEGER.
+        return f"histogram(CASE WHEN isfinite({number}) THEN {place} END)"
     if column.type in {"VARCHAR", "BOOLEAN"} and column.distinct <= _FEW:
         return f"histogram(left(({name})::VARCHAR, {_TEXT_LENGTH})) FILTER ({name} IS NOT NULL)"
     return ""
