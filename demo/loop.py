@@ -17,6 +17,7 @@ MODEL_NAME = "flight-delays"
 ALIAS = "champion"
 GATE_TASK_ID = "gate"
 POLL_SECONDS = 1.0
+ENDING_SECONDS = 60.0
 QUIET = {"waiting", "scheduled", "queued", "none"}
 
 
@@ -102,6 +103,7 @@ def _review(stack: Stack, watch: Watch, reviewer: Reviewer, timetable: Timetable
     approval = next((one for one in stack.airflow.approvals(DAG_ID, watch.run_id) if one.chosen is None), None)
     if approval is None:
         return  # Answered between two looks.
+    _let_it_end(stack, watch, approval)
     asked = time.monotonic()
     _show_approval(stack, approval)
     print(timetable.until_approval(watch))
@@ -111,6 +113,14 @@ def _review(stack: Stack, watch: Watch, reviewer: Reviewer, timetable: Timetable
         if answer and not stack.airflow.answer(DAG_ID, watch.run_id, approval, answer.option, answer.comment):
             print("  Somebody else has answered first.")
     watch.seconds_of_review += time.monotonic() - asked
+
+
+def _let_it_end(stack: Stack, watch: Watch, approval: Approval) -> None:
+    """Wait for Airflow to see the end of the process that asked."""
+    (task,) = (task for task in watch.tasks if task.task_id == approval.task_id)
+    deadline = time.monotonic() + ENDING_SECONDS
+    while not stack.ended_processes(DAG_ID, watch.run_id, task) and time.monotonic() < deadline:
+        pause(stack, POLL_SECONDS)
 
 
 def _is_answered(stack: Stack, watch: Watch, approval: Approval) -> bool:

@@ -3,13 +3,11 @@
 import os
 import select
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 APPROVE, REJECT = "Approve", "Reject"
-READING_SECONDS = 3.0
 ANSWERS = {"a": APPROVE, "approve": APPROVE, "y": APPROVE, "yes": APPROVE, "r": REJECT, "reject": REJECT, "n": REJECT}
 
 
@@ -51,17 +49,11 @@ class BrowserReviewer:
 
 @dataclass(slots=True, kw_only=True)
 class AutomaticReviewer:
-    """Approves as soon as a person could, as ``DEMO_APPROVE=yes`` wants.
-
-    Airflow 3.3 fails a task that is answered before it has seen the end of the process that asked.
-    """
-
-    wait: Callable[[float], None] = time.sleep
+    """Approves at once, as ``DEMO_APPROVE=yes`` wants."""
 
     def ask(self) -> None:
-        """Say so, and let the process end that asked."""
+        """Say so."""
         print("  DEMO_APPROVE=yes: answering through Airflow's REST API.")
-        self.wait(READING_SECONDS)
 
     def poll(self, seconds: float) -> Answer | None:  # noqa: ARG002 - no need to wait
         """Approve."""
@@ -105,7 +97,7 @@ class TerminalReviewer:
 def reviewer_of_this_terminal(wait: Callable[[float], None]) -> Reviewer:
     """Choose by ``DEMO_APPROVE``, then by whether there is a terminal."""
     if os.environ.get("DEMO_APPROVE") == "yes":
-        return AutomaticReviewer(wait=wait)
+        return AutomaticReviewer()
     if sys.stdin is not None and sys.stdin.isatty():
         return TerminalReviewer()
     return BrowserReviewer(wait=wait)

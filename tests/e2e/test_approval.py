@@ -264,14 +264,9 @@ def wait_until_asked(stack: Stack, dag_id: str, run_id: str, asked: int = 1) -> 
     are slower than that.
     """
     run = wait_for_run(stack, dag_id, run_id, lambda run: awaiting(run) == asked)
-    log = stack.folder / "run" / "logs" / "airflow-scheduler.log"
     for task in run.tasks:
         if task.state == AWAITING:
-            ends = (
-                f"Received executor event with state success for task instance TaskInstanceKey(dag_id='{dag_id}', "
-                f"task_id='{task.task_id}', run_id='{run_id}', try_number={task.try_number}, "
-            )
-            wait_for_run(stack, dag_id, run_id, lambda _: log.read_text().count(ends) >= asked)  # noqa: B023 - at once
+            wait_for_run(stack, dag_id, run_id, lambda _: stack.ended_processes(dag_id, run_id, task) >= asked)  # noqa: B023 - at once
 
 
 def awaiting(run: Run) -> int:
