@@ -37,6 +37,11 @@ PASSED, VIOLATED, UNDECIDED = CheckVerdict
 random = np.random.default_rng(6)
 
 
+@pytest.fixture(autouse=True)
+def _same_rows_in_any_order_of_tests() -> None:
+    random.bit_generator.state = np.random.default_rng(6).bit_generator.state
+
+
 def snapshot(loop: Loop, name: str, columns: dict[str, Any], **arguments: Any) -> Snapshot:
     """Take a snapshot of columns."""
     pq.write_table(pa.table(columns), loop.folder / f"{name}.parquet")

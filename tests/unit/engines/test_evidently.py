@@ -9,6 +9,13 @@ from airflow_mlops.domain.drift import ColumnDrift
 from airflow_mlops.engines.evidently import drift_page
 
 random = np.random.default_rng(7)
+
+
+@pytest.fixture(autouse=True)
+def _same_rows_in_any_order_of_tests() -> None:
+    random.bit_generator.state = np.random.default_rng(7).bit_generator.state
+
+
 BEFORE = {
     "x": [*random.normal(0, 1, 400).tolist(), None],
     "code": [float(index % 3) for index in range(401)],

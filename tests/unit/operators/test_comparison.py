@@ -20,6 +20,13 @@ from airflow_mlops.operators.comparison import compare_profiles
 PASSED, VIOLATED, UNDECIDED = CheckVerdict
 ROWS = 1500
 random = np.random.default_rng(3)
+
+
+@pytest.fixture(autouse=True)
+def _same_rows_in_any_order_of_tests() -> None:
+    random.bit_generator.state = np.random.default_rng(3).bit_generator.state
+
+
 NORMAL = random.normal(0, 1, ROWS)
 MOVED = random.normal(1, 1, ROWS)
 MORNING = datetime(2026, 3, 1, 9, tzinfo=UTC)
