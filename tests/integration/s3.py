@@ -43,6 +43,8 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             f"-s3.config={folder / 's3.json'}",
             "-master.telemetry=false",
             "-master.volumeSizeLimitMB=64",
+            "-s3.port.iceberg=0",  # These two would take ports that are always the same.
+            "-s3.port.lance=0",
             "-volume.max=200",  # Every bucket takes some.
             *(f"-{name}={port}" for name, port in ports.items()),
         ]
