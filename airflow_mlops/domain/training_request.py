@@ -1,6 +1,7 @@
 """What a training was asked for: the dates to learn from and to judge by, and why."""
 
 import calendar
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -77,7 +78,11 @@ class TrainingRequest(Document):
         """
         newest_first = sorted(events, key=lambda event: event.window.end, reverse=True)
         start, boundary, end = rolling.dates(newest_first[0].window.end)
-        reasons = dict.fromkeys(reason[:LONGEST_REASON] for event in newest_first for reason in event.reasons)
+        reasons = dict.fromkeys(
+            textwrap.shorten(reason, LONGEST_REASON, placeholder=" …")
+            for event in newest_first
+            for reason in event.reasons
+        )
         return cls(
             train_start=start.isoformat(),
             train_end=boundary.isoformat(),
