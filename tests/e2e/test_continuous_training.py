@@ -52,7 +52,7 @@ def test_the_loop_from_the_first_model_through_its_decay_to_its_successor(
 
 
 def approve_the_first_model(demo: Demo, page: Page, airflow: str, mlflow: str, screenshots: Path) -> None:
-    """In the browser; the terminal has waited, and sees it."""
+    """It is looked at in the browser, and approved in the terminal."""
     login = demo.wait_for(r"Login: +(\S+) +Password: (\S+)", timeout_seconds=5)
     page.goto(f"{airflow}/required_actions")
     page.locator("input[name=username]").fill(login[1])
@@ -62,10 +62,11 @@ def approve_the_first_model(demo: Demo, page: Page, airflow: str, mlflow: str, s
     expect(page.get_by_text("no champion yet").first).to_be_visible()
     expect(page.get_by_text(re.compile("roc_auc is 0.7.*clears the bar"))).to_be_visible()
     expect(page.get_by_text("Training data", exact=True)).to_be_visible()
-    page.locator("input[name=element_comment]").fill(COMMENT)
     summary = page.content()
     page.screenshot(path=screenshots / "first_model.png")
-    page.get_by_test_id("hitl-option-Approve").click()
+    demo.type("a")
+    demo.wait_for("Comment", timeout_seconds=20)
+    demo.type(COMMENT)
 
     demo.wait_for("Approve: answered by reviewer", timeout_seconds=60)
     demo.wait_for("PROMOTED: flight-delays version 1 is the champion; no version was", timeout_seconds=120)
@@ -88,7 +89,7 @@ def watch_it_decay(demo: Demo) -> None:
 
 
 def approve_its_successor(demo: Demo, page: Page, airflow: str, mlflow: str, screenshots: Path) -> None:
-    """It is looked at in the browser, where it says why it was trained, and approved in the terminal."""
+    """It is looked at and approved in the browser, where it says why it was trained. The terminal has waited."""
     demo.wait_for("APPROVAL NEEDED: Promote version 2", timeout_seconds=REACHED)
     demo.wait_for(r"against the champion's 0\.6\d+; with 95% confidence the improvement", timeout_seconds=5)
     page.set_viewport_size({"width": 1280, "height": 1640})
@@ -98,12 +99,12 @@ def approve_its_successor(demo: Demo, page: Page, airflow: str, mlflow: str, scr
     expect(page.get_by_text(re.compile("Decay in 2 of the last .* windows.*promised was 0.7"))).to_be_visible()
     expect(page.get_by_text(re.compile("against the champion's 0.6.*confidence the improvement"))).to_be_visible()
     page.screenshot(path=screenshots / "approval.png")
-    demo.type("a")
-    demo.wait_for("Comment", timeout_seconds=20)
-    demo.type("Better by far.")
+    page.locator("input[name=element_comment]").fill("Better by far.")
+    page.get_by_test_id("hitl-option-Approve").click()
     demo.wait_for("PROMOTED: flight-delays version 2 is the champion; version 1 was", timeout_seconds=120)
     second = version_of_alias(mlflow, "flight-delays", "champion")
     assert second is not None
+    assert second.tags["airflow_mlops.approval_comment"] == "Better by far."
     assert "Decay in 2 of the last" in second.tags["airflow_mlops.trained_because"]
 
 
