@@ -65,7 +65,7 @@ def approve_the_first_model(demo: Demo, page: Page, airflow: str, mlflow: str, s
     summary = page.content()
     page.screenshot(path=screenshots / "first_model.png")
     demo.type("a")
-    demo.wait_for("Comment", timeout_seconds=20)
+    demo.wait_for(r"Comment \(may be empty\)", timeout_seconds=20)
     demo.type(COMMENT)
 
     demo.wait_for("Approve: answered by reviewer", timeout_seconds=60)
