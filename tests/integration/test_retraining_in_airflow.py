@@ -49,6 +49,10 @@ with DAG(dag_id="decide_in_airflow", params={"day": 1}, schedule=None):
 """
 
 
+WATCHED = [f"mlops://retraining/{name}" for name in ("first", "second")]
+"""Other tests have told of other models."""
+
+
 @pytest.fixture
 def dag(airflow_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
@@ -83,7 +87,7 @@ def told() -> dict[str, list[RetrainingEvent]]:
 
     with create_session() as session:
         query = select(AssetModel.uri, AssetEvent.extra).join(AssetModel, AssetModel.id == AssetEvent.asset_id)
-        events = session.execute(query.where(AssetModel.uri.like("mlops://retraining/%"))).all()
+        events = session.execute(query.where(AssetModel.uri.in_(WATCHED))).all()
     return {name: [RetrainingEvent.from_dict(extra) for uri, extra in events if uri == name] for name, _ in events}
 
 
