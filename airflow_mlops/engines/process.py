@@ -63,7 +63,11 @@ class ProcessEngine:
 
     root: Path = field(default_factory=default_root)
     grace_seconds: float = 30.0
-    _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, init=False, repr=False)
+    _running: dict[str, tuple[subprocess.Popen[bytes], threading.Event]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    """Work key to the process, and what is set when it has ended. One thread alone waits for a process: of two, the one
+    that comes late takes 0 for its exit status."""
 
     def prepare(self, job: Job) -> None:
         """Do nothing: a process is made and started at once."""
@@ -107,20 +111,19 @@ class ProcessEngine:
 
     def remove(self, work_key: str) -> None:
         """End the job of this key if it runs, and remove its tree. Does nothing when there is none."""
-        process = self._running.pop(work_key, None)
-        if process is not None:
-            _signal(process, signal.SIGKILL)
+        running = self._running.pop(work_key, None)
+        if running is not None:
+            _signal(running[0], signal.SIGKILL)
         shutil.rmtree(self.root / work_key, ignore_errors=True)
 
     def stop(self, work_key: str) -> None:
         """Ask the job of this key to stop, and kill it when its grace is over. Does nothing when there is none."""
-        process = self._running.get(work_key)
-        if process is None:
+        running = self._running.get(work_key)
+        if running is None:
             return
+        process, ended = running
         _signal(process, signal.SIGTERM)
-        try:
-            process.wait(self.grace_seconds)
-        except subprocess.TimeoutExpired:
+        if not ended.wait(self.grace_seconds):
             self._running.pop(work_key, None)  # It was not for its memory that it was killed.
             _signal(process, signal.SIGKILL)
 
@@ -176,8 +179,8 @@ class ProcessEngine:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that a signal reaches all that it starts, and not the worker
         )
-        self._running[job.work_key] = process
         ended = threading.Event()
+        self._running[job.work_key] = process, ended
         used: list[resource.struct_rusage] = []
         reader = threading.Thread(target=_read_log, args=(process, lines), name="job-log", daemon=True)
         waiter = threading.Thread(target=_wait, args=(process, ended, used), name="job-wait", daemon=True)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -289,3 +290,28 @@ def test_a_secret_is_a_file_for_the_job_alone_and_gone_when_it_ends(
     )
     assert log == ["hunter2 0o100400"]
     assert not [path for path in engine.root.rglob("*") if path.name in {"secrets", "token"}]
+
+
+def test_one_thread_alone_waits_for_a_job_that_is_stopped(
+    engine: ProcessEngine, make_job: Callable[..., Job], output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two, the one that comes late finds no process, and Python then takes its exit status for 0: a success."""
+    waits: list[int] = []
+    waitpid = os.waitpid
+
+    def count(pid: int, options: int) -> tuple[int, int]:
+        waits.append(pid)
+        return waitpid(pid, options)
+
+    monkeypatch.setattr(os, "waitpid", count)
+    job = make_job("import time; print(1, flush=True); time.sleep(60)")
+    stopping: list[threading.Thread] = []
+
+    def stop(_line: str) -> None:
+        stopping.append(threading.Thread(target=engine.stop, args=(job.work_key,)))
+        stopping[0].start()
+
+    result = engine.run(job, output, stop)
+    stopping[0].join()
+    assert (result.state, result.exit_code) == (JobState.STOPPED, 143)
+    assert waits == []
