@@ -3,7 +3,7 @@
 Environment:
     DEMO_APPROVE=yes        the demo answers the approvals itself, through Airflow's REST API
     DEMO_EXIT=yes           end when both acts are done; status 0 only if a model was promoted
-    DEMO_MONTHS=0           how many months of production to watch, of the nine from April on
+    DEMO_MONTHS=4-12        which months of production to watch; 0 leaves the second act out
     DEMO_BACKEND=process    train as a child process although a Docker engine answers (or docker)
     DEMO_FOLDER             where everything is kept (default: .demo in the project)
     DEMO_STARTED            when the command was typed, in seconds since 1970; ``make`` sets it
@@ -11,6 +11,7 @@ Environment:
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -46,8 +47,13 @@ def main() -> int:
     timetable = Timetable(began=float(os.environ.get("DEMO_STARTED") or time.time()))
     print(f"Starting Airflow and MLflow in {folder}/run, which is made anew each time.")
     try:
-        with no_process_left(), sole_user_of(folder), Stack(folder, backend=_backend()) as stack:
-            return _tell(stack, timetable)
+        months = _months()
+        with (
+            no_process_left(),
+            sole_user_of(folder),
+            Stack(folder, backend=_backend(), first_month=months[0] if months else WATCHED_MONTHS[0]) as stack,
+        ):
+            return _tell(stack, timetable, months)
     except (ChildError, DemoError, EOFError) as error:
         print(f"\nTHE DEMO FAILED: {error}", file=sys.stderr)
         return 1
@@ -56,7 +62,7 @@ def main() -> int:
         return 130
 
 
-def _tell(stack: Stack, timetable: Timetable) -> int:
+def _tell(stack: Stack, timetable: Timetable, months: range) -> int:
     """Play both acts, then wait for Ctrl-C."""
     reviewer = reviewer_of_this_terminal(wait=partial(pause, stack))
     timetable.add_start(stack.seconds)
@@ -65,7 +71,7 @@ def _tell(stack: Stack, timetable: Timetable) -> int:
     print(f"  Jobs:    {where}")
     first = play(stack, FIRST_MODEL, reviewer, timetable, run_id=f"first-model-{datetime.now(UTC):%Y%m%dT%H%M%S}")
     timetable.add_round(first)
-    trainings = watch_production(stack, reviewer, timetable, _months()) if first.is_promoted else []
+    trainings = watch_production(stack, reviewer, timetable, months) if first.is_promoted else []
     print(timetable)
     is_promoted = any(watch.is_promoted for watch in (first, *trainings))
     if os.environ.get("DEMO_EXIT") == "yes":
@@ -78,11 +84,15 @@ def _tell(stack: Stack, timetable: Timetable) -> int:
 
 
 def _months() -> range:
-    wanted = os.environ.get("DEMO_MONTHS", str(len(WATCHED_MONTHS)))
-    if not wanted.isdecimal() or int(wanted) > len(WATCHED_MONTHS):
-        msg = f"DEMO_MONTHS={wanted} is no number from 0 to {len(WATCHED_MONTHS)}."
+    wanted = os.environ.get("DEMO_MONTHS", "4-12")
+    if wanted == "0":
+        return range(0)
+    match = re.fullmatch(r"(\d+)-(\d+)", wanted)
+    months = range(int(match[1]), int(match[2]) + 1) if match else range(0)
+    if not months or months[0] not in WATCHED_MONTHS or months[-1] not in WATCHED_MONTHS:
+        msg = f"DEMO_MONTHS={wanted} are no months from 4 to 12, such as 4-12 or 7-7, nor 0 for none."
         raise DemoError(msg)
-    return WATCHED_MONTHS[: int(wanted)]
+    return months
 
 
 def _backend() -> Backend | None:

@@ -58,6 +58,7 @@ class Stack:
         artifacts, logs, the Dags and the password. ``data/`` stays, since preparing it again would give the same files.
     :param backend: where jobs run; ``None`` takes Docker when an engine answers.
     :param dags: the folder whose Dags Airflow reads, in a copy with this stack's folders for their constants.
+    :param first_month: the first window that ``model_monitoring`` looks at, in 2013.
     :param dag_ids: the Dags that must have been read before the stack counts as ready.
     :param reviewers: further users and their roles, with the same password.
     :param settings: further settings of Airflow, by section.
@@ -73,6 +74,7 @@ class Stack:
         dag_ids: Iterable[str] = ("continuous_training",),
         reviewers: Mapping[str, str] | None = None,
         settings: Mapping[str, Mapping[str, object]] | None = None,
+        first_month: int = 4,
         airflow_port: int = 8080,
         mlflow_port: int = 5000,
         say: Say = print,
@@ -87,6 +89,7 @@ class Stack:
         """When each part was ready, in seconds from the start: they start side by side."""
         self._run = self.folder / "run"
         self._dags = dags
+        self._first_month = first_month
         self._dag_ids = tuple(dag_ids)
         self._users = {USER: "admin", ENGINEER: "user", **(reviewers or {})}
         self._settings = settings or {}
@@ -190,6 +193,9 @@ class Stack:
                 **IMPATIENT,
                 f'"{DATA}': f'"{self.data}',
                 f'"{PRODUCTION}': f'"{self.production}',
+                "FIRST_WINDOW, LAST_WINDOW = datetime(2013, 4,": (
+                    f"FIRST_WINDOW, LAST_WINDOW = datetime(2013, {self._first_month},"
+                ),
             }.items():
                 source = source.replace(constant, own)
             file.write_text(source)
