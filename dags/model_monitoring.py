@@ -2,8 +2,8 @@
 it time to train again?
 
 One Dag watches all models of the list below. Each month it looks at what they have answered in the month before; for
-models with more traffic, let it run daily. Unpause it when the first model serves. A window that was missed is caught
-up, one after the other, and what was decided does not depend on the order.
+models with more traffic, let it run daily. Unpause it when the first model serves. Windows that were missed are caught
+up, the oldest first, and a window that is done again is decided as before.
 
 Nobody is to be woken twice for one thing: a model's findings of a window are one message, and one message says that
 they are over. When a model is worse in two windows of five, an event starts the Dag that trains it, with the reasons.
