@@ -173,18 +173,6 @@ class ValidationReport(Document):
             outcomes=tuple(outcomes),
         )
 
-    def with_outcomes(self, outcomes: Sequence[ExpectationOutcome]) -> Self:
-        """Return this report with further outcomes, and its verdict with them."""
-        critical = sum(not outcome.success and outcome.severity == Severity.CRITICAL for outcome in outcomes)
-        return replace(
-            self,
-            outcomes=(*self.outcomes, *outcomes),
-            expectation_count=self.expectation_count + len(outcomes),
-            failure_count=self.failure_count + sum(not outcome.success for outcome in outcomes),
-            critical_count=self.critical_count + critical,
-            success=self.success and critical == 0,
-        )
-
     @property
     def failed(self) -> tuple[ExpectationOutcome, ...]:
         """The expectations that the data does not meet, and those that could not be checked; critical ones first."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_mlops.engines.duckdb import MeasuredData
     from airflow_mlops.engines.snapshots import LocalSnapshot
 
-Check = Callable[[Suite, Sequence[Path]], tuple[ExpectationOutcome, ...]]
+Check = Callable[[Sequence[Path]], tuple[ExpectationOutcome, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ class QuarantineTask:
     """Names of further checks of the whole that failed."""
     max_share: float
     check: Check
+    """Finds what the whole validation finds, the times of the rows among it, in other files."""
 
     def run(self, local: LocalSnapshot) -> Quarantine:
         """Publish both snapshots, unless they are there, or refuse to."""
@@ -74,7 +75,7 @@ class QuarantineTask:
             if refusal := refusal_of_share(rows, local.manifest.rows, self.max_share):
                 return self._refused(refusal, rows)
             assert found.passing is not None  # noqa: S101 - else all rows fail, which was refused
-            again = self.check(self.suite, [folders[0] / part for part in found.passing.parts])
+            again = self.check([folders[0] / part for part in found.passing.parts])
             if still := [item for item in again if not item.success and item.severity == Severity.CRITICAL]:
                 return self._refused(f"the rows that are left fail {describe(still[0])}", rows)
             passing = self._publish(names[0], folders[0], found.passing, local.manifest)

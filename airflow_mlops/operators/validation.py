@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -123,18 +122,20 @@ class DataValidationOperator(MlopsOperator):
             return self._measure_in_database(self.conn_id, self._read_suite(context), self._moment(context))
         return self._measure_snapshot(self._read_suite(context), self._moment(context))
 
-    def _measure_snapshot(self, suite: Suite, moment: datetime) -> ValidationReport:
+    def _measure_snapshot(
+        self, suite: Suite, moment: datetime, further: tuple[ExpectationOutcome, ...] = ()
+    ) -> ValidationReport:
+        """Run the suite on the snapshot; ``further`` is what else was found of it as a whole."""
         from airflow_mlops.engines.great_expectations import run_suite
         from airflow_mlops.engines.snapshots import open_snapshot
 
         snapshot = Snapshot.from_dict(self.dataset)
         with open_snapshot(open_storage(snapshot.uri)) as local:
-            check = partial(run_suite, limits=duckdb_limits())
-            outcomes = check(suite, local.parts)
-            timely = self._timely(local.parts, moment)
+            outcomes = run_suite(suite, local.parts, duckdb_limits())
+            on_whole = self._timely(local.parts, moment) + further
             report = ValidationReport.judged(
                 suite,
-                outcomes + timely,
+                outcomes + on_whole,
                 rows=snapshot.rows,
                 dataset_name=snapshot.dataset_name,
                 dataset_digest=snapshot.digest,
@@ -148,9 +149,9 @@ class DataValidationOperator(MlopsOperator):
                 snapshot=snapshot,
                 suite=suite,
                 outcomes=outcomes,
-                on_tables=[outcome.type for outcome in timely if not outcome.success],
+                on_tables=[outcome.type for outcome in on_whole if not outcome.success],
                 max_share=self.max_quarantined,
-                check=check,
+                check=lambda parts: run_suite(suite, parts, duckdb_limits()) + self._timely(parts, moment),
             )
             return replace(report, quarantine=task.run(local))
 

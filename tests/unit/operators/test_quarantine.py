@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from airflow_mlops.domain.audit.entry import Chain
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.quarantine import Quarantine
+from airflow_mlops.domain.timeliness import Timeliness
 from airflow_mlops.domain.validation import ValidationReport
 from airflow_mlops.engines.snapshots import open_snapshot
 from airflow_mlops.exceptions import InvalidInputError, SuiteError, ValidationFailedError
@@ -144,6 +146,20 @@ def test_a_disaster_fails_the_task_and_puts_nothing_aside(
     assert [path.name for path in (store / "datasets/numbers").iterdir()] == [taken.digest]
     report = (artifact_store() / "reports/loop/run/validate/validation.json").read_json()
     assert Quarantine.from_dict(report["quarantine"]).refusal
+
+
+@pytest.mark.parametrize("timely", [{"max_age": timedelta(hours=1)}, {"min_rows": 24}])
+def test_rows_that_are_left_must_still_be_fresh_and_many(timely: Any, tmp_path: Path) -> None:
+    newest = datetime(2026, 1, 2, tzinfo=UTC)
+    times = [newest - timedelta(hours=hours) for hours in range(100, -1, -1)]
+    taken = take(tmp_path, ROWS.append_column("at", pa.array(times)))
+    with pytest.raises(ValidationFailedError, match="the rows that are left fail"):
+        validate(
+            taken,
+            BETWEEN,
+            timeliness=Timeliness(time_column="at", **timely),
+            as_of=(newest - timedelta(hours=1, minutes=-1)).isoformat(),
+        )
 
 
 def test_every_row_of_a_duplicate_is_put_aside(tmp_path: Path) -> None:

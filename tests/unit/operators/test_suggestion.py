@@ -131,6 +131,18 @@ def test_skew_fails_the_task_unless_it_may_warn(tmp_path: Path) -> None:
         operator.execute(context())
 
 
+def test_rows_put_aside_do_not_hide_a_type_that_has_changed(tmp_path: Path) -> None:
+    changed = {"flag": [float(i % 2) for i in range(ROWS)], "carrier": ["AA"] * (ROWS - 1) + ["ZZ"]}
+    operator = SkewCheckOperator(
+        task_id="skew",
+        baseline=take(tmp_path, DATA),
+        dataset=take(tmp_path, DATA | changed, "serving"),
+        on_failure="quarantine",
+    )
+    with pytest.raises(ValidationFailedError, match="No rows were quarantined: expect_column_type_to_be says nothing"):
+        operator.execute(context())
+
+
 @pytest.mark.parametrize("spec", [{"range_margin": -1}, {"volume_factor": 0.5}, {"margin": 1}])
 def test_a_spec_that_makes_no_sense_is_refused_before_the_task_runs(spec: Any) -> None:
     with pytest.raises(InvalidInputError):
