@@ -132,7 +132,7 @@ class SqlProfileOperator(ReferredProfileOperator):
 
     def measure(self) -> DatasetProfile:
         """Profile the rows on the reference's grid."""
-        from airflow_mlops.engines.profiles_sql import profile_sql
+        from airflow_mlops.engines.profiles.sql import profile_sql
         from airflow_mlops.engines.sqlalchemy import open_source
 
         source = SqlSource.of(self.conn_id, table=self.table, query=self.query)

@@ -16,7 +16,7 @@ from airflow_mlops.domain.profile import EXACT_CATEGORIES, Categories, DatasetPr
 from airflow_mlops.domain.sql import SqlSource
 from airflow_mlops.engines.numpy.drift import measure
 from airflow_mlops.engines.profiles import profile_parquet
-from airflow_mlops.engines.profiles_sql import profile_sql
+from airflow_mlops.engines.profiles.sql import profile_sql
 from airflow_mlops.engines.sqlalchemy import open_source
 from airflow_mlops.hooks.sql import sql_engine
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_mlops.domain import profile as profiles
 from airflow_mlops.domain.packing import pack_floats, pack_integers, unpack_floats, unpack_integers
 from airflow_mlops.domain.profile import (
     Categories,
@@ -23,6 +22,7 @@ from airflow_mlops.domain.profile import (
     ProfileKind,
     Values,
     category,
+    distribution,
     distribution_of,
     merge_profiles,
     numbers_of,
@@ -36,9 +36,9 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 @pytest.fixture(autouse=True)
 def few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small data pass the bounds from which on profiles keep less."""
-    monkeypatch.setattr(profiles, "EXACT_VALUES", 6)
-    monkeypatch.setattr(profiles, "EXACT_CATEGORIES", 6)
-    monkeypatch.setattr(profiles, "SKETCH", 4)
+    monkeypatch.setattr(distribution, "EXACT_VALUES", 6)
+    monkeypatch.setattr(distribution, "EXACT_CATEGORIES", 6)
+    monkeypatch.setattr(distribution, "SKETCH", 4)
 
 
 def of_numbers(values: list[float | None], grid: Grid = GRID) -> ColumnProfile:
@@ -159,7 +159,7 @@ def test_bounds_decide_what_a_profile_keeps() -> None:
 
 
 def test_folded_texts_tell_about_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiles, "SKETCH", 1_024)
+    monkeypatch.setattr(distribution, "SKETCH", 1_024)
     folded = Folded.of({f"user {number}": 1 for number in range(20_000)})
     assert folded.distinct() == pytest.approx(20_000, rel=0.1)
 

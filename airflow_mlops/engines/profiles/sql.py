@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from airflow_mlops.domain.packing import pack_integers
 from airflow_mlops.domain.profile import (
+    CORE,
     EXACT_CATEGORIES,
     EXACT_VALUES,
+    FEW_NUMBERS,
     FOLDS,
     SKETCH,
     TAIL_BINS,
@@ -27,6 +29,7 @@ from airflow_mlops.domain.profile import (
     ProfileKind,
     category,
     distribution_of,
+    keeps_values,
     numbers_of,
 )
 
@@ -36,7 +39,6 @@ Ask = Callable[[str], Sequence[Sequence[Any]]]
 _TOGETHER: Final = 16
 """Columns whose bins are counted in one query; PostgreSQL tells up to 31 groupings apart."""
 _SAMPLE_ROWS: Final = 20_000
-_FEW: Final = 64
 _FIRST_HASH: Final = {"postgresql": "('x' || {digits})::bit(60)::bigint", "duckdb": "('0x' || {digits})::BIGINT"}
 """How hexadecimal digits become a number."""
 
@@ -93,7 +95,7 @@ def profile_sql(
     }
     for column in numbers:
         profiles[column.name] = replace(profiles[column.name], grid=placed[column.name])
-    binned = [column for column in numbers if not _by_value(profiles[column.name])]
+    binned = [column for column in numbers if not keeps_values(placed[column.name], rows)]
     for start in range(0, len(binned), _TOGETHER):
         for name, counts in _bins(ask, source, binned[start : start + _TOGETHER], placed):
             profiles[name] = replace(profiles[name], distribution=counts)
@@ -156,7 +158,7 @@ def _grid(ask: Ask, source: str, column: _Column, profile: ColumnProfile) -> Gri
         return None
     share = min(1.0, 2 * _SAMPLE_ROWS / profile.count)
     sample = f"SELECT {column.number} AS x FROM {source} WHERE {column.is_finite} AND random() <= {share!r}"
-    quantiles = ", ".join(f"percentile_disc({share}) WITHIN GROUP (ORDER BY x)" for share in (0.001, 0.999))
+    quantiles = ", ".join(f"percentile_disc({share}) WITHIN GROUP (ORDER BY x)" for share in CORE)
     query = f"SELECT {quantiles}, count(DISTINCT x) FROM ({sample} LIMIT {_SAMPLE_ROWS}) AS sample"
     low, high, distinct = ask(query)[0]
     return Grid.of(
@@ -165,12 +167,8 @@ def _grid(ask: Ask, source: str, column: _Column, profile: ColumnProfile) -> Gri
         minimum=profile.minimum,
         maximum=profile.maximum,
         whole=profile.whole,
-        few=int(distinct) <= _FEW,
+        few=int(distinct) <= FEW_NUMBERS,
     )
-
-
-def _by_value(profile: ColumnProfile) -> bool:
-    return profile.grid is None or profile.grid.few or profile.rows <= EXACT_VALUES
 
 
 def _bins(
