@@ -26,7 +26,7 @@ from airflow_mlops.operators.base import MlopsOperator, report_folder
 from airflow_mlops.operators.comparison import compare_profiles
 from airflow_mlops.operators.drift_samples import evidently_page
 from airflow_mlops.operators.first_window import keep_first_window, read_first_window
-from airflow_mlops.operators.profiles import profile_parts, profile_snapshot, read_parts
+from airflow_mlops.operators.kept_profiles import profile_parts, profile_snapshot, read_parts
 from airflow_mlops.operators.unstructured import compare_unstructured
 from airflow_mlops.operators.watched import earlier_checks, given_snapshot, training_snapshot, watched_version
 from airflow_mlops.operators.windows import record_check

@@ -14,7 +14,7 @@ from airflow_mlops.domain.registry import TAG_DATASET_DIGEST, TAG_DATASET_NAME, 
 from airflow_mlops.exceptions import InvalidInputError
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.operators.comparison import compare_profiles
-from airflow_mlops.operators.profiles import profile_snapshot
+from airflow_mlops.operators.kept_profiles import profile_snapshot
 from airflow_mlops.operators.unstructured import compare_unstructured
 from airflow_mlops.operators.watched import training_snapshot
 

@@ -14,7 +14,7 @@ from airflow_mlops.exceptions import InvalidInputError
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.sql import sql_engine
 from airflow_mlops.operators.base import MlopsOperator, report_folder
-from airflow_mlops.operators.profiles import profile_snapshot
+from airflow_mlops.operators.kept_profiles import profile_snapshot
 from airflow_mlops.operators.watched import given_snapshot, training_snapshot, watched_version
 
 if TYPE_CHECKING:
