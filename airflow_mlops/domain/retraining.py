@@ -129,6 +129,12 @@ class WindowOutcome(Document):
         return quality is not None and quality.verdict is CheckVerdict.VIOLATED
 
     @property
+    def is_unproven(self) -> bool:
+        """Whether the data was to be validated and nobody knows what came of it, so that nothing else counts yet."""
+        quality = self.check(CheckKind.QUALITY)
+        return quality is not None and quality.verdict is CheckVerdict.UNDECIDED
+
+    @property
     def version(self) -> str:
         """The version that was judged; the newest, where a promotion came in between two checks."""
         versions = {check.model_version for check in self.checks} - {""}
@@ -141,8 +147,9 @@ class WindowOutcome(Document):
 
     def findings(self) -> Iterator[WindowCheck]:
         """Yield the checks that decide something: no undecided ones, and of bad data nothing but that it is bad."""
+        counts = not (self.is_bad or self.is_unproven)
         for check in self.checks:
-            if check.verdict is not CheckVerdict.UNDECIDED and (check.kind is CheckKind.QUALITY or not self.is_bad):
+            if check.verdict is not CheckVerdict.UNDECIDED and (check.kind is CheckKind.QUALITY or counts):
                 yield check
 
 

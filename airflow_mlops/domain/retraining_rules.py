@@ -73,7 +73,7 @@ class _Situation:
         return [check for outcome in self.outcomes for check in outcome.findings() if check.kind is kind]
 
     def new_rows(self) -> int:
-        good = [outcome for outcome in self.outcomes if not outcome.is_bad]
+        good = [outcome for outcome in self.outcomes if not (outcome.is_bad or outcome.is_unproven)]
         if not self.past:
             return sum(outcome.rows for outcome in good if outcome.version in {self.version, ""})
         return sum(outcome.rows for outcome in good if outcome.window.start >= self.past[-1].window.end)
@@ -202,6 +202,8 @@ def _against(situation: _Situation, reasons: Sequence[_Reason]) -> Iterator[str]
     policy, newest, past = situation.policy, situation.newest.window, situation.past
     if situation.newest.is_bad:
         yield "The data of this window failed its validation: bad data is no reason to train."
+    if situation.newest.is_unproven:
+        yield "The data of this window has not been validated, and may be bad."
     if situation.version in situation.superseded:
         yield f"Version {situation.version}, which was judged, serves no more."
     if past:
@@ -257,8 +259,9 @@ def _summary(decision: RetrainDecision, newest: WindowOutcome) -> str:
     if decision.verdict is RetrainVerdict.HELD:
         against = " ".join(decision.reasons[len(decision.kinds) :])
         return f"{name} is not trained again in spite of {kinds} of {which}. {against}"
-    if newest.is_bad:
-        return f"{name} is not trained again: the data of this window failed its validation."
+    if newest.is_bad or newest.is_unproven:
+        unfit = "failed its validation" if newest.is_bad else "has not been validated"
+        return f"{name} is not trained again: the data of this window {unfit}."
     violated = [KIND_NAMES[check.kind] for check in newest.findings() if check.verdict is CheckVerdict.VIOLATED]
     if violated:
         return f"{name} is not trained again: there is {_list(violated)} in this window, but not yet often enough."

@@ -62,7 +62,8 @@ class RetrainDecisionOperator(MlopsOperator):
     :param model_name: the model that is watched (templated).
     :param checks: what the check operators of this window returned; missing ones are left out (templated).
     :param validation: what ``DataValidationOperator`` returned of this window's data (templated). With
-        ``on_failure="warn"`` it also returns it when the data is bad.
+        ``on_failure="warn"`` it also returns it when the data is bad. Where that task returned nothing, since it has
+        failed, nothing that was found in the window counts until it has.
     :param window_start: start of the window, in ISO 8601; needed where no check may be there to tell it (templated).
     :param window_end: first moment after the window (templated).
     :param policy: :class:`~airflow_mlops.domain.retraining.RetrainPolicy`, or the same as a mapping (templated).
@@ -102,6 +103,7 @@ class RetrainDecisionOperator(MlopsOperator):
         self.model_name = model_name
         self.checks = checks
         self.validation = validation
+        self.is_validated = validation is not None
         self.window_start = window_start
         self.window_end = window_end
         self.policy = policy
@@ -123,8 +125,7 @@ class RetrainDecisionOperator(MlopsOperator):
         """Write down what all checks of the window found, and return the window."""
         checks = list(self._read_checks())
         window = self._window(checks)
-        if self.validation is not None:
-            quality = quality_check(ValidationReport.from_dict(self.validation), self.model_name, window)
+        if (quality := self._quality(records, window)) is not None:
             records.record(quality)
             checks.append(quality)
         records.close(window, checks, utcnow())
@@ -231,6 +232,24 @@ class RetrainDecisionOperator(MlopsOperator):
                 msg = f"A check is of {check.model_name}, but this task decides about {self.model_name}."
                 raise InvalidInputError(msg)
             yield check
+
+    def _quality(self, records: MonitoringRecords, window: Window) -> WindowCheck | None:
+        """Return what is known of the data beyond what is recorded: a validation that broke leaves it unproven."""
+        if self.validation is not None:
+            return quality_check(ValidationReport.from_dict(self.validation), self.model_name, window)
+        recorded = records.checks(window).get(CheckKind.QUALITY)
+        is_known_bad = recorded is not None and recorded.verdict is CheckVerdict.VIOLATED
+        if not self.is_validated or is_known_bad:
+            return None
+        return WindowCheck(
+            kind=CheckKind.QUALITY,
+            window=window,
+            verdict=CheckVerdict.UNDECIDED,
+            model_name=self.model_name,
+            model_version="",
+            rows=recorded.rows if recorded else 0,
+            reasons=("The task that validates the data of this window returned nothing.",),
+        )
 
     def _window(self, checks: Sequence[WindowCheck]) -> Window:
         windows = {check.window for check in checks}

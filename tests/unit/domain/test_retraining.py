@@ -155,6 +155,24 @@ def test_nothing_is_started_in_a_window_of_bad_data_though_older_ones_speak_for_
     assert watch.add(outcome(3, rows=70, bad="p", drift="V")).retrained == [3]
 
 
+def test_what_is_found_in_data_that_nobody_validated_counts_when_it_is_known_to_be_good() -> None:
+    watch = Watch().add(*(outcome(number, drift="V", bad="?") for number in range(6)))
+    assert watch.retrained == []
+    assert watch.newest.summary == "late is not trained again: the data of this window has not been validated."
+    assert watch.newest.alert is None
+    assert watch.add(*(outcome(number, drift="V", bad="p") for number in range(6))).retrained == [5]
+
+
+def test_nothing_is_started_in_a_window_that_nobody_validated_though_older_ones_speak_for_it() -> None:
+    policy = replace(DAILY, min_new_rows=150)
+    watch = Watch(policy).add(outcome(0, rows=70, drift="V"), outcome(1, rows=70, drift="V"))
+    watch.add(outcome(2, rows=70, bad="?", drift="V"))
+    assert watch.newest.verdict is RetrainVerdict.HELD
+    assert "has not been validated, and may be bad" in watch.newest.summary
+    assert "Only 140 rows of good data are new" in watch.newest.summary
+    assert watch.add(outcome(3, rows=70, bad="p", drift="V")).retrained == [3]
+
+
 def test_new_champion_starts_with_a_clean_slate() -> None:
     watch = Watch().add(*days("VV"), *days("V", version="2", first=9))
     assert watch.retrained == [1]
@@ -278,7 +296,7 @@ def histories(draw: st.DrawFn) -> list[WindowOutcome]:
     found = []
     for number in range(count):
         version += draw(st.sampled_from([0, 0, 0, 0, 1]))
-        verdicts = {"drift": draw(letters), "decay": draw(letters), "bad": draw(st.sampled_from("pppV"))}
+        verdicts = {"drift": draw(letters), "decay": draw(letters), "bad": draw(st.sampled_from("pppV?"))}
         found.append(outcome(number, str(version), draw(st.integers(0, 200)), **verdicts))
     return found
 

@@ -19,9 +19,10 @@ from airflow_mlops.domain.validation import ValidationReport
 from airflow_mlops.exceptions import InvalidInputError
 from airflow_mlops.hooks.audit import audit_trail
 from airflow_mlops.hooks.monitoring import monitoring_records
-from airflow_mlops.operators.retraining import RETRAININGS, RetrainDecisionOperator
+from airflow_mlops.operators.retraining import RETRAININGS, RetrainDecisionOperator, quality_check
 from airflow_mlops.operators.windows import record_check
 
+NOTHING_CAME = "{{ ti.xcom_pull(task_ids='validate') }}"
 START = datetime(2013, 4, 1, tzinfo=UTC)
 
 
@@ -54,6 +55,8 @@ class Airflow:
         operator = RetrainDecisionOperator(
             task_id="decide", **{"model_name": "late", "mlflow_conn_id": None, **arguments}
         )
+        if operator.validation == NOTHING_CAME:
+            operator.validation = None  # as Airflow renders what a task that failed did not return
         decision = RetrainDecision.from_dict(operator.execute(context))
         if not fails:
             self.events.extend(added)
@@ -254,6 +257,27 @@ def report(*, success: bool) -> dict[str, Any]:
         outcomes=(),
         report_uri="file:///validation.html",
     ).to_dict()
+
+
+def test_validation_that_broke_leaves_open_whether_drift_counts(airflow: Airflow) -> None:
+    for number in range(3):
+        ready = monitoring_records("late")  # as PredictionWindowOperator does: there are rows
+        ready.record(quality_check(ValidationReport.from_dict(report(success=True)), "late", window(number)))
+        decision = airflow.run(str(number), checks=[check(number)], validation=NOTHING_CAME)
+    assert decision.summary == "late is not trained again: the data of this window has not been validated."
+    assert airflow.retrainings == []
+    for number in (1, 2):  # the task is cleared, and its data is good
+        decision = airflow.run(str(number), checks=[check(number)], validation=report(success=True))
+    assert decision.is_retraining
+
+
+def test_window_without_an_answer_stays_bad_though_its_validation_was_skipped(airflow: Airflow) -> None:
+    monitoring_records("late").record(
+        quality_check(ValidationReport.from_dict(report(success=False)), "late", window(0))
+    )
+    arguments: dict[str, Any] = {"window_start": window(0).start.isoformat(), "window_end": window(0).end.isoformat()}
+    decision = airflow.run("0", validation=NOTHING_CAME, **arguments)
+    assert decision.open_kinds == (CheckKind.QUALITY,)
 
 
 def test_failed_validation_alerts_and_never_retrains(airflow: Airflow, store: Path) -> None:
