@@ -12,6 +12,7 @@ they are over. When a model is worse in two windows of five, an event starts the
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable, TriggerRule, task_group
 
 from airflow_mlops.domain.bias import BiasSpec
@@ -114,10 +115,11 @@ with DAG(
             policy=policy,
             notifiers=NOTIFIERS,
             **model,
+            trigger_rule=TriggerRule.ALL_DONE,
         )
         labelled >> window
         [window, validated, *checks] >> decided
-        # As a teardown it runs whatever became of the checks, and does not hide that one of them has failed.
-        decided.as_teardown(on_failure_fail_dagrun=True)
+        # The decision is made whatever became of the checks. The last task fails the run where one of them has failed.
+        [window, validated, *checks, decided] >> EmptyOperator(task_id="watched", trigger_rule=TriggerRule.NONE_FAILED)
 
     watch.expand_kwargs(MODELS)

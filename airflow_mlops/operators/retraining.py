@@ -57,7 +57,8 @@ class RetrainDecisionOperator(MlopsOperator):
     store. So a retry, a restart, a backfill or two workers at once come to the same decision, and tell it once: by an
     event of ``retraining_asset(model_name)``, which carries the reasons, and by an entry of the audit trail.
 
-    Give it the trigger rule ``all_done``, so that it also runs when a check was skipped or has failed.
+    Give it the trigger rule ``all_done``, so that it also runs when a check was skipped or has failed, and let a task
+    with ``none_failed`` come after it and the checks, so that the Dag run fails with any of them.
 
     :param model_name: the model that is watched (templated).
     :param checks: what the check operators of this window returned; missing ones are left out (templated).

@@ -57,10 +57,11 @@ def test_checks_of_a_window_follow_each_other(dag: Any) -> None:
     checks = {"watch.drift", "watch.performance", "watch.bias"}
     assert follows == {
         "labels": {"watch.window"},
-        "window": {"watch.validate", "watch.decide", *checks},
-        "validate": {"watch.decide"},
-        **{check.removeprefix("watch."): {"watch.decide"} for check in checks},
-        "decide": set(),
+        "window": {"watch.validate", "watch.decide", "watch.watched", *checks},
+        "validate": {"watch.decide", "watch.watched"},
+        **{check.removeprefix("watch."): {"watch.decide", "watch.watched"} for check in checks},
+        "decide": {"watch.watched"},
+        "watched": set(),
     }
 
 
@@ -125,6 +126,29 @@ def test_month_without_answers_and_bad_data_alert_and_never_retrain(
 
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore")
+def test_validation_that_breaks_fails_the_run_and_no_finding_counts(
+    airflow_db: None, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = prepare(mlflow_server, tmp_path, monkeypatch)
+    serve(tmp_path / "production", name, MONTHS[4], 600, skill=0.1)
+    dag = read(tmp_path, name, SOURCE, suite={"name": "broken", "expectations": [{"type": "expect_what"}]})
+
+    done = dag.test(logical_date=MONTHS[5])
+
+    states = {ti.task_id: str(ti.state) for ti in done.get_task_instances()}
+    assert str(done.state) == "failed"
+    assert (states["watch.validate"], states["watch.performance"], states["watch.decide"]) == (
+        "failed",
+        "success",
+        "success",
+    )
+    (decision,) = monitoring_records(name).newest_decisions()
+    assert decision.open_kinds == ()
+    assert decision.summary.endswith("the data of this window has not been validated.")
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore")
 def test_model_that_was_not_trained_here_is_watched_by_a_reference_and_a_promise(
     airflow_db: None, mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +197,7 @@ def test_one_dag_watches_fifty_models_each_by_tasks_of_its_own(airflow_db: None,
     names = [model["model_name"] for model in dag.task_group.children["watch"]._expand_input.value]
     assert names == [f"many-{number}" for number in range(50)]
     assert group.get_parse_time_mapped_ti_count() == 50
-    assert len(list(group.iter_tasks())) == 7
+    assert len(list(group.iter_tasks())) == 8
 
 
 @pytest.mark.integration
