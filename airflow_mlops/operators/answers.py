@@ -27,7 +27,8 @@ from airflow_mlops.operators.watched import watched_version
 from airflow_mlops.operators.windows import record_check
 
 if TYPE_CHECKING:
-    from airflow_mlops.domain.serialization import Document
+    from airflow_mlops.domain.bias import BiasReport
+    from airflow_mlops.domain.performance import PerformanceReport
     from airflow_mlops.engines.duckdb import LocalSource
     from airflow_mlops.engines.mlflow import MlflowEngine
     from airflow_mlops.engines.numpy import Predictions
@@ -176,27 +177,35 @@ class AnswersOperator(MlopsOperator):
 
     def keep(
         self,
-        check: WindowCheck,
+        report: PerformanceReport | BiasReport,
         *,
         page: str,
-        detail: Document,
         version: ModelVersion,
         mlflow: MlflowEngine,
         context: Context,
-    ) -> None:
-        """Write a check's page and detail to the task's folder, show the page in MLflow, and record the check."""
+    ) -> WindowCheck:
+        """Write a report and its page to the folder of the task, show the page in MLflow, and record the check."""
         folder = report_folder(context)
-        (folder / f"{self.noun}.html").write_text(page)
-        (folder / f"{self.noun}.json").write_json(detail.to_dict())
+        file = folder / f"{self.noun}.html"
+        file.write_text(page)
+        (folder / f"{self.noun}.json").write_json(report.to_dict())
+        check = WindowCheck(
+            kind=self.kind,
+            window=report.window,
+            verdict=report.verdict,
+            model_name=report.model_name,
+            model_version=report.model_version,
+            rows=report.counts.rows,
+            reasons=report.reasons,
+            figures=report.figures(),
+            report_uri=file.uri,
+        )
         url = mlflow.log_page(version.run_id, f"{self.noun}/{check.window.key}/{self.noun}.html", page)
         ReportLink.persist(context, url)
         ModelVersionLink.persist(context, mlflow.version_url(version.model_name, version.version))
         record_check(check)
         self.log.info("%s: %s", check.verdict.value, " ".join(check.reasons[:3]))
-
-    def page_uri(self, context: Context) -> str:
-        """Return where :meth:`keep` writes the page."""
-        return (report_folder(context) / f"{self.noun}.html").uri
+        return check
 
 
 @contextlib.contextmanager

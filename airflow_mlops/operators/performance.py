@@ -77,19 +77,7 @@ class PerformanceCheckOperator(AnswersOperator):
         """Write the report and the check, and link both in the UI."""
         from airflow_mlops.domain.performance_html import render
 
-        check = WindowCheck(
-            kind=self.kind,
-            window=report.window,
-            verdict=report.verdict,
-            model_name=report.model_name,
-            model_version=report.model_version,
-            rows=report.counts.rows,
-            reasons=report.reasons,
-            figures=report.figures(),
-            report_uri=self.page_uri(context),
-        )
-        self.keep(check, page=render(report), detail=report, version=version, mlflow=mlflow, context=context)
-        return check
+        return self.keep(report, page=render(report), version=version, mlflow=mlflow, context=context)
 
 
 class BiasCheckOperator(AnswersOperator):
@@ -126,16 +114,4 @@ class BiasCheckOperator(AnswersOperator):
         """Write the report and the check, and link both in the UI."""
         from airflow_mlops.domain.bias_html import render_bias
 
-        check = WindowCheck(
-            kind=self.kind,
-            window=report.window,
-            verdict=report.verdict,
-            model_name=report.model_name,
-            model_version=report.model_version,
-            rows=report.counts.rows,
-            reasons=report.reasons,
-            figures=report.figures(),
-            report_uri=self.page_uri(context),
-        )
-        self.keep(check, page=render_bias(report), detail=report, version=version, mlflow=mlflow, context=context)
-        return check
+        return self.keep(report, page=render_bias(report), version=version, mlflow=mlflow, context=context)
