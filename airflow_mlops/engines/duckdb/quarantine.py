@@ -1,7 +1,7 @@
 """The rows of a snapshot that fail expectations, apart from those that pass."""
 # ruff: noqa: S608 - SQL has no parameters for names, types and table functions; connection.py quotes them
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from airflow_mlops.domain.quarantine import LABEL_COLUMN
 from airflow_mlops.domain.validation import Expectation
 from airflow_mlops.engines.duckdb.connection import DuckDbLimits, connect, identifier, literal, working
 from airflow_mlops.engines.duckdb.snapshot import MeasuredData, measure_parts, parquet_relation
+from airflow_mlops.engines.duckdb.validation_columns import with_nan
 from airflow_mlops.engines.duckdb.validation_predicates import failing_predicate
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ def row_conditions(
 ) -> list[str | None]:
     """Return the SQL condition of the rows that fail each expectation; ``None`` for one that no single row fails."""
     with connect(limits) as connection:
-        relation = parquet_relation(files)
-        table = connection.sql(f"FROM {relation}")
-        types = {name: str(kind) for name, kind in zip(table.columns, table.types, strict=True)}
+        types = _types(connection, files)
+        relation = with_nan(parquet_relation(files), types)
         return [failing_predicate(item, types, relation) for item in expectations]
 
 
@@ -52,14 +52,14 @@ def separate_rows(
     :param conditions: the SQL condition of the rows that fail, by the name of what they fail.
     """
     with connect(limits) as connection, working(limits):
-        table = connection.sql(f"FROM {parquet_relation(files)}")
-        label = identifier(_free_name(table.columns))
-        names = ", ".join(identifier(name) for name in table.columns)
+        types = _types(connection, files)
+        label = identifier(_free_name(types))
+        names = ", ".join(identifier(name) for name in types)
         cases = ", ".join(f"CASE WHEN {condition} THEN {literal(name)} END" for name, condition in conditions.items())
         labels = f"list_filter([{cases}], lambda name: name IS NOT NULL)"
         written: dict[Path, dict[str, int]] = {passing: {}, failing: {}}
         for number, file in enumerate(files):
-            labelled = f"(SELECT {names}, {labels} AS {label} FROM {parquet_relation([file])})"
+            labelled = f"(SELECT {names}, {labels} AS {label} FROM {with_nan(parquet_relation([file]), types)})"
             for folder, columns, condition in (
                 (passing, names, f"len({label}) = 0"),
                 (failing, f"{names}, {label}", f"len({label}) > 0"),
@@ -82,7 +82,12 @@ def _write(connection: "DuckDBPyConnection", query: str, folder: Path, name: str
         file.unlink()
 
 
-def _free_name(columns: Sequence[str]) -> str:
+def _types(connection: "DuckDBPyConnection", files: Sequence[Path]) -> dict[str, str]:
+    table = connection.sql(f"FROM {parquet_relation(files)}")
+    return {name: str(kind) for name, kind in zip(table.columns, table.types, strict=True)}
+
+
+def _free_name(columns: Iterable[str]) -> str:
     taken = {name.casefold() for name in columns}
     name = LABEL_COLUMN
     while name in taken:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlops.domain.validation import SAMPLE_SIZE, Expectation
 from airflow_mlops.engines.duckdb.connection import DuckDbLimits, connect, literal, path_literal
-from airflow_mlops.engines.duckdb.validation_columns import Column, Columns, NoSqlError
+from airflow_mlops.engines.duckdb.validation_columns import Column, Columns, NoSqlError, with_nan
 from airflow_mlops.engines.duckdb.validation_measures import Measured, Plan
 from airflow_mlops.engines.duckdb.validation_plans import plan
 from airflow_mlops.exceptions import InvalidInputError, StorageUnavailableError
@@ -34,11 +34,11 @@ class ParquetTable:
 
     def __init__(self, connection: "DuckDBPyConnection", relation: str, limits: DuckDbLimits) -> None:
         self._connection = connection
-        self._relation = relation
         self._limits = limits
         self._groups: dict[tuple[str, tuple[str, ...]], tuple[int, int, int]] = {}
         self.types: Mapping[str, str] = {row[0]: row[1] for row in self._fetch(f"DESCRIBE FROM {relation}")}
         """The type of each column, as DuckDB writes it."""
+        self._relation = with_nan(relation, self.types)
         ((limit,),) = self._fetch("SELECT current_setting('memory_limit')")
         amount, unit = str(limit).split()
         self.memory_limit = int(float(amount) * _UNITS[unit])
@@ -133,7 +133,7 @@ class ParquetTable:
 
     def count_query(self, query: str) -> tuple[int, list[tuple[Any, ...]]]:
         """Return the number of rows of a query on ``{batch}``, and some of them."""
-        inner = f"({query.strip().rstrip(';').replace('{batch}', self._relation)})"
+        inner = f"({query.strip().rstrip(';').replace('{batch}', self._relation)}\n)"
         ((count,),) = self._fetch(f"SELECT count(*) FROM {inner}")
         return int(count), self._fetch(f"FROM {inner} LIMIT {SAMPLE_SIZE}") if count else []
 

@@ -117,6 +117,19 @@ class Columns:
         return iter(self._columns)
 
 
+def with_nan(relation: str, types: Mapping[str, str]) -> str:
+    """Return a relation of Parquet files as one of which DuckDB knows that floating-point columns may hold NaN.
+
+    It takes the least and the greatest value that a file tells for those of all values, but other writers than DuckDB
+    leave NaN out there: of 0.1, NaN and 0.9 it would not even look for what is NaN, or above 1.
+
+    :param types: the type of each column, as DuckDB writes it.
+    """
+    names = {identifier(name): kind for name, kind in types.items() if kind_of(kind) is ColumnKind.FLOAT}
+    values = [f"CASE WHEN isnan({name}) THEN 'NaN'::{kind} ELSE {name} END AS {name}" for name, kind in names.items()]
+    return f"(SELECT * REPLACE ({', '.join(values)}) FROM {relation})" if values else relation  # noqa: S608 - quoted
+
+
 def number(value: object) -> str:
     """Return a number as SQL: an integer exactly, a floating-point number with all its digits.
 

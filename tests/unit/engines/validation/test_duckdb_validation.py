@@ -1,6 +1,7 @@
 """What DuckDB measures where pandas is no reference: LIKE, SQL of one's own, spilling; and the rows that fail."""
 
 import importlib.util
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_mlops.domain.validation import Expectation, Suite
-from airflow_mlops.engines.duckdb import DuckDbLimits, validation
+from airflow_mlops.engines.duckdb import DuckDbLimits, row_conditions, separate_rows, validation
 from airflow_mlops.engines.duckdb.validation import open_table
 from airflow_mlops.engines.duckdb.validation_predicates import failing_predicate
 from airflow_mlops.engines.great_expectations import run_suite
@@ -70,6 +71,71 @@ def test_order_statistics_are_the_same_where_values_are_sorted(file: Path, monke
         sorted_, _ = table.measure(items)
     assert quick == sorted_
     assert quick[1].metrics["column.quantile_values"] == [1, 2, 2, 5]
+
+
+@pytest.fixture
+def with_hidden_nan(tmp_path: Path) -> Path:
+    """A file whose statistics say 0.1 to 0.9: Arrow, as other writers than DuckDB, leaves NaN out there."""
+    table = pa.table({"x": [0.1, math.nan, 0.9, 0.5], "y": [0.2, 0.2, 0.3, 0.1]})
+    pq.write_table(table, tmp_path / "nan.parquet")
+    return tmp_path / "nan.parquet"
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "found"),
+    [
+        ("column_mean_to_be_between", {"column": "x", "max_value": 1}, (True, 0.5)),
+        ("column_max_to_be_between", {"column": "x", "max_value": 1}, (True, 0.9)),
+        ("column_median_to_be_between", {"column": "x", "max_value": 1}, (True, 0.5)),
+        ("column_unique_value_count_to_be_between", {"column": "x", "max_value": 3}, (True, 3)),
+        ("column_values_to_be_between", {"column": "x", "max_value": 0.6}, (False, 1)),
+        ("column_pair_values_a_to_be_greater_than_b", {"column_A": "x", "column_B": "y"}, (False, 2)),
+        ("column_value_z_scores_to_be_less_than", {"column": "x", "threshold": 0.9, "double_sided": True}, (False, 2)),
+        (
+            "column_values_to_be_between",
+            {"column": "y", "min_value": 0.25, "row_condition": "x > 0.6", "condition_parser": "pandas"},
+            (True, 0),
+        ),
+    ],
+)
+def test_nan_is_missing_where_the_statistics_of_a_file_hide_it(
+    kind: str, arguments: dict[str, Any], found: tuple[bool, float], with_hidden_nan: Path
+) -> None:
+    suite = Suite.from_document({"expectations": [{"type": f"expect_{kind}", "kwargs": arguments}]}, "suite")
+    (outcome,) = run_suite(suite, [with_hidden_nan])
+    seen = outcome.observed if outcome.unexpected_count is None else outcome.unexpected_count
+    assert (outcome.success, seen, outcome.fallback) == (*found, "")
+
+
+@pytest.mark.parametrize("condition", ["isnan(x)", "x > 1", "NOT (x BETWEEN 0 AND 1) -- which is above all numbers"])
+def test_sql_of_ones_own_finds_nan_that_statistics_hide(condition: str, with_hidden_nan: Path) -> None:
+    query = f"SELECT y FROM {{batch}} WHERE {condition}"  # noqa: S608 - of the test
+    item = {"type": "unexpected_rows_expectation", "kwargs": {"unexpected_rows_query": query}}
+    (found,) = run_suite(Suite.from_document({"expectations": [item]}, "suite"), [with_hidden_nan])
+    assert (found.success, found.observed, found.unexpected_sample) == (False, 1, ([0.2],))
+
+
+def test_a_row_with_nan_is_put_aside_where_the_statistics_of_a_file_hide_it(
+    with_hidden_nan: Path, tmp_path: Path
+) -> None:
+    item = Expectation(
+        type="expect_column_pair_values_a_to_be_greater_than_b", kwargs={"column_A": "x", "column_B": "y"}
+    )
+    (condition,) = row_conditions([with_hidden_nan], [item], DuckDbLimits())
+    assert condition
+    folders = tmp_path / "passing", tmp_path / "failing"
+    for folder in folders:
+        folder.mkdir()
+    separate_rows(
+        [with_hidden_nan],
+        {"greater": condition},
+        passing=folders[0],
+        failing=folders[1],
+        window=None,
+        limits=DuckDbLimits(),
+    )
+    passing, failing = (pq.read_table(folder)["y"].to_pylist() for folder in folders)
+    assert (passing, failing) == ([0.3, 0.1], [0.2, 0.2])
 
 
 def test_what_does_not_fit_in_memory_is_spilled(tmp_path: Path) -> None:
