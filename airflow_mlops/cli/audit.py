@@ -15,6 +15,7 @@ from airflow_mlops.domain.audit.export import to_csv, to_html, to_json, to_markd
 from airflow_mlops.domain.audit.history import serving_at, serving_history
 from airflow_mlops.domain.audit.lineage import find_version, learned_from
 from airflow_mlops.domain.audit.story import learned_text, lineage_text, printable, serving_text, story
+from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.registry import CHAMPION, TAG_AUDIT_HEAD
 from airflow_mlops.exceptions import InvalidInputError, MlopsError
 from airflow_mlops.hooks.audit import audit_trail
@@ -143,11 +144,10 @@ def _require_entries(trail: Trail, model_name: str) -> None:
 
 def _moment(text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
+        return utc(datetime.fromisoformat(text))
     except ValueError as error:
         msg = f"--at is {text!r}, but must be an ISO 8601 time such as 2026-03-01T12:00."
         raise InvalidInputError(msg) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _say(text: str) -> None:

@@ -4,10 +4,11 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Self
 
+from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import DatasetError
 
@@ -207,4 +208,4 @@ def _parse_time(name: str, value: datetime | str | None) -> datetime | None:
     except ValueError as error:
         msg = f"{name} is {value!r}, but must be an ISO 8601 time such as 2013-01-31 or 2013-01-31T06:00:00+00:00."
         raise DatasetError(msg) from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return utc(time)

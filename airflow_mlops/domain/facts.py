@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from airflow_mlops.domain.dataset import SnapshotManifest
+from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.registry import (
     TAG_BACKEND,
     TAG_CODE_VERSION,
@@ -124,8 +125,3 @@ def _newest(manifest: SnapshotManifest | None) -> datetime | None:
         return None
     newest = manifest.window.last or manifest.window.end
     return newest and utc(newest)
-
-
-def utc(time: datetime) -> datetime:
-    """Return the time in UTC; one without a zone is meant so."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
+from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, WindowCheck
 from airflow_mlops.domain.retraining import KIND_NAMES, RetrainDecision, WindowOutcome
 from airflow_mlops.domain.serialization import Document
@@ -21,9 +22,7 @@ class FindingCondition(Document):
     """Whether a retraining for one of the kinds is waited for, and not a violated window."""
 
     def __post_init__(self) -> None:
-        since = self.since
-        since = since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
-        object.__setattr__(self, "since", since)
+        object.__setattr__(self, "since", utc(self.since))
         if not self.kinds:
             msg = "No kind of finding is named, so that none could be waited for. Give at least one."
             raise InvalidInputError(msg)

@@ -3,11 +3,12 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from math import isfinite
 from typing import Self
 from urllib.parse import quote
 
+from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import InvalidInputError
 
@@ -45,9 +46,7 @@ class Window(Document):
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
-            moment: datetime = getattr(self, name)
-            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-            object.__setattr__(self, name, moment)
+            object.__setattr__(self, name, utc(getattr(self, name)))
         if self.start >= self.end:
             msg = f"The window {self} is empty: start must be before end."
             raise InvalidInputError(msg)

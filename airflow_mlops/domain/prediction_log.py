@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 from urllib.parse import quote
 
+from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.monitoring import Window
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.exceptions import DatasetError, InvalidInputError
@@ -82,7 +83,7 @@ class ValueType(enum.StrEnum):
         if isinstance(value, float) and math.isnan(value):
             return None
         if self is ValueType.TIME and isinstance(value, datetime):
-            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+            return utc(value)
         if self is ValueType.NUMBER and isinstance(value, (int, float)) and not isinstance(value, bool):
             return float(value)
         if self is ValueType.INTEGER and type(value) is int and -_LARGEST_INTEGER <= value < _LARGEST_INTEGER:

@@ -3,9 +3,10 @@
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
+from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, Window, WindowCheck
 from airflow_mlops.domain.serialization import Document
 from airflow_mlops.domain.training_request import RetrainingEvent
@@ -93,9 +94,7 @@ class RetrainPolicy(Document):
             msg = f"max_per_week of the retrain policy is {self.max_per_week}, but must be at most {MOST_RETRAININGS}."
             raise PolicyError(msg)
         if self.watched_since is not None:
-            since = self.watched_since
-            since = since.replace(tzinfo=UTC) if since.tzinfo is None else since.astimezone(UTC)
-            object.__setattr__(self, "watched_since", since)
+            object.__setattr__(self, "watched_since", utc(self.watched_since))
 
     def rule(self, kind: CheckKind) -> KindRule:
         """Return the rule of a kind that can be a reason to train."""

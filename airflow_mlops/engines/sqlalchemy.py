@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.sql import SqlColumn, SqlRows, SqlSource
 from airflow_mlops.domain.timeliness import FoundTimes
 from airflow_mlops.exceptions import DatabaseUnavailableError, DatasetError
@@ -131,7 +132,7 @@ def _utc(value: Any, column: str) -> datetime | None:
     except (AttributeError, ValueError) as error:
         msg = f"The time column {column!r} has values such as {value!r:.100}, which are no times."
         raise DatasetError(msg) from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return utc(time)
 
 
 @contextlib.contextmanager

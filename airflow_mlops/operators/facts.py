@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.drift import ColumnDrift, ComparedData, DataDrift, DriftMethod, DriftSpec
 from airflow_mlops.domain.drift.columns import Sides
-from airflow_mlops.domain.facts import Facts, Signature, training_facts, utc
+from airflow_mlops.domain.facts import Facts, Signature, training_facts
+from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.registry import TAG_DATASET_DIGEST, TAG_DATASET_NAME, TAG_DATASET_URI, ModelVersion
 from airflow_mlops.exceptions import InvalidInputError
 from airflow_mlops.hooks.storage import open_storage
