@@ -1,6 +1,7 @@
 """The page behind a task's *Report* link, on Airflow's own API server app."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,29 @@ def test_nothing_else_is_served(name: str, server: Any) -> None:
     (artifact_store() / f"reports/{KEY.path}/validation.json").write_text("{}")
     found = server.get(report_url(KEY, name), headers=token(server, "admin"))
     assert found.status_code in {404, 422}
+
+
+def test_who_may_see_another_dag_alone_gets_none_of_this_one(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def may_see(_: Any, *, details: Any = None, **__: Any) -> bool:
+        return details is not None and details.id == "other"
+
+    monkeypatch.setattr(type(server.app.state.auth_manager), "is_authorized_dag", may_see)
+    (artifact_store() / f"reports/{KEY.path}/validation.html").write_text("secret")
+    own = WorkKey(dag_id="other", run_id=KEY.run_id, task_id=KEY.task_id)
+    (artifact_store() / f"reports/{own.path}/validation.html").write_text("own")
+
+    def ask(url: str) -> tuple[int, str]:
+        found = server.get(url, headers=token(server, "viewer"))
+        return found.status_code, found.text
+
+    mine, theirs = report_url(own, "validation.html"), report_url(KEY, "validation.html")
+    assert ask(mine) == (200, "own")
+    assert ask(theirs)[0] == 403
+    assert ask(theirs.replace("dag_id=loop", "dag_id=~"))[0] == 403
+    for elsewhere in ("../loop", "..%2Floop", "%2E%2E"):
+        run = report_url(replace(own, run_id=f"{elsewhere}/{KEY.run_id}"), "validation.html")
+        task = report_url(replace(own, task_id=f"../../{KEY.path}"), "validation.html")
+        assert [ask(run)[0], ask(task)[0]] == [404, 404]
+    # Whichever of two Dags is asked about, the report is of the same.
+    for both in (f"{mine}&dag_id=loop", f"{theirs}&dag_id=other"):
+        assert "secret" not in ask(both)[1]
