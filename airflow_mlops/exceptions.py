@@ -26,6 +26,7 @@
     └── TransientError               a retry can help
         ├── JobStoppedError          the job was stopped from outside
         ├── DockerUnavailableError
+        ├── ImageRegistryUnavailableError   the registry that an image is pulled from
         ├── MlflowUnavailableError
         ├── AirflowUnavailableError  Airflow's own API server
         ├── StorageUnavailableError
@@ -131,6 +132,10 @@ class JobStoppedError(TransientError):
 
 class DockerUnavailableError(TransientError):
     """The Docker host does not answer."""
+
+
+class ImageRegistryUnavailableError(TransientError):
+    """The registry that an image is pulled from does not answer, fails, or asks to come later."""
 
 
 class MlflowUnavailableError(TransientError):

@@ -45,18 +45,21 @@ class AbandonedJob(Document):
 
 
 def end_abandoned(job: AbandonedJob, docker: "DockerEngine", mlflow: "MlflowEngine") -> None:
-    """Stop an abandoned job, keep what it has left, and end its run. Does nothing when there is no container of it.
+    """Stop an abandoned job, keep what it has left, and end its run, which ends whatever became of the container.
 
     :raises TransientError: when the Docker host or MLflow does not answer. Then call it again.
     """
-    if not docker.has(job.work_key):
-        return
+    is_there = False
     try:
-        docker.stop(job.work_key)
-        keep_remains(job.work_key, job.limits, docker, mlflow, run_id=job.run_id, hidden=job.hidden)
+        if is_there := docker.has(job.work_key):
+            docker.stop(job.work_key)
+            keep_remains(job.work_key, job.limits, docker, mlflow, run_id=job.run_id, hidden=job.hidden)
     finally:
-        mlflow.set_tags(job.run_id, {TAG_FAILURE: job.reason})
-        mlflow.end_run(job.run_id, "KILLED")
+        if is_there or mlflow.is_running(job.run_id):  # Else its task has ended both itself.
+            mlflow.set_tags(job.run_id, {TAG_FAILURE: job.reason})
+            mlflow.end_run(job.run_id, "KILLED")
+    if not is_there:
+        return
     if job.keep_container:
         docker.keep(job.work_key)
     else:

@@ -1,10 +1,15 @@
 """What the integration tests share: an image that is made in a moment, and plays any job as a shell script."""
 
+import contextlib
+import hashlib
 import io
+import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -39,3 +44,53 @@ def shell_image(docker_engine: None) -> Iterator[str]:
     yield SHELL_IMAGE
     client.images.remove(SHELL_IMAGE, force=True)
     client.close()
+
+
+Registry = Callable[[int, str], str]
+
+
+@pytest.fixture
+def registry(docker_engine: None) -> Iterator[Registry]:
+    """Start image registries that answer with an HTTP status, and give the name of an image in each.
+
+    What is asked for by its digest is only asked for once the image itself was found. The engine speaks HTTP to a
+    registry on its own machine.
+    """
+    with contextlib.ExitStack() as servers:
+
+        def start(status: int, code: str) -> str:
+            server = servers.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), _answering(status, code)))
+            threading.Thread(target=server.serve_forever).start()
+            servers.callback(server.shutdown)
+            return f"127.0.0.1:{server.server_port}/team/trainer:1"
+
+        yield start
+
+
+def _answering(status: int, code: str) -> type[BaseHTTPRequestHandler]:
+    refusal = json.dumps({"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}).encode()
+    kind = "application/vnd.docker.distribution.manifest.v2+json"
+    part = {
+        "mediaType": "application/octet-stream",
+        "size": 7,
+        "digest": f"sha256:{hashlib.sha256(b'missing').hexdigest()}",
+    }
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": part, "layers": [part]}).encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_found = "/manifests/" in self.path and code == "BLOB_UNKNOWN"
+            content = b"{}" if self.path == "/v2/" else manifest if is_found else refusal
+            self.send_response(200 if content != refusal else status)
+            self.send_header("Content-Type", kind if is_found else "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET  # noqa: N815 - the name that the server looks for
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    return Handler

@@ -19,12 +19,13 @@ from airflow_mlops.engines.docker import DockerEngine
 from airflow_mlops.exceptions import (
     DockerUnavailableError,
     ImageNotFoundError,
+    ImageRegistryUnavailableError,
     InvalidInputError,
     JobOutOfMemoryError,
     JobOutputError,
 )
 
-from .conftest import SHELL_IMAGE, SHELL_REVISION
+from .conftest import SHELL_IMAGE, SHELL_REVISION, Registry
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -529,10 +530,38 @@ def test_secrets_of_the_environment_are_on_no_label(
 # What cannot be run --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("image", ["localhost:1/no/such:image", "sha256:" + "0" * 64])
-def test_an_image_that_is_nowhere_is_named_with_the_remedy(run: Run, image: str) -> None:
-    with pytest.raises(ImageNotFoundError, match=f"The image {image} is not on the Docker host .* Build it there"):
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (404, "MANIFEST_UNKNOWN", "manifest unknown"),
+        (401, "UNAUTHORIZED", "unauthorized"),
+        (404, "BLOB_UNKNOWN", "unknown blob"),  # found when Docker has answered, and is copying
+    ],
+)
+def test_an_image_that_is_nowhere_is_named_with_the_remedy(
+    run: Run, registry: Registry, status: int, code: str, words: str
+) -> None:
+    image = registry(status, code)
+    with pytest.raises(ImageNotFoundError, match=f"The image {image} is not on the Docker host .*{words}.* Build it"):
         run("", image=image)
+
+
+def test_an_image_that_is_named_by_its_id_is_not_looked_for_elsewhere(run: Run) -> None:
+    with pytest.raises(ImageNotFoundError, match=r"an id cannot be pulled\. Build it there"):
+        run("", image="sha256:" + "0" * 64)
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, "TOOMANYREQUESTS"), (500, "UNKNOWN"), (503, "UNAVAILABLE")])
+def test_a_registry_that_cannot_say_at_this_moment_is_worth_a_retry(
+    run: Run, registry: Registry, status: int, code: str
+) -> None:
+    with pytest.raises(ImageRegistryUnavailableError, match=r"cannot be pulled: .* See to the registry"):
+        run("", image=registry(status, code))
+
+
+def test_a_registry_that_does_not_answer_is_worth_a_retry(run: Run) -> None:
+    with pytest.raises(ImageRegistryUnavailableError, match="connection refused"):
+        run("", image="localhost:1/team/trainer:1")
 
 
 def test_a_job_without_an_image_is_refused(run: Run) -> None:

@@ -497,6 +497,26 @@ def test_a_freed_task_that_is_marked_failed_or_cleared_stops_its_job(make_work: 
     work.assert_stopped()
 
 
+@pytest.mark.parametrize("is_host_lost", [False, True])
+def test_a_killed_task_ends_its_run_whatever_became_of_the_container(
+    make_work: Callable[..., Work], monkeypatch: pytest.MonkeyPatch, is_host_lost: bool
+) -> None:
+    work = make_work(LONG, deferrable=True)
+    trigger = work.attempt().defer().trigger
+    assert isinstance(trigger, DockerJobTrigger)
+    if is_host_lost:
+        monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+        with pytest.raises(DockerUnavailableError):
+            asyncio.run(trigger.on_kill())
+    else:
+        (container,) = work.containers()
+        container.remove(force=True, v=True)
+        asyncio.run(trigger.on_kill())
+    (run,) = work.runs()
+    assert run.info.status == "KILLED"
+    assert "marked failed" in run.data.tags[TAG_FAILURE]
+
+
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_the_container_of_a_failed_job_can_be_kept(make_work: Callable[..., Work], deferrable: bool) -> None:
     work = make_work("echo begun; exit 143", keep_on_failure=True, deferrable=deferrable)

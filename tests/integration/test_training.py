@@ -39,6 +39,7 @@ from airflow_mlops.exceptions import (
     JobTimeoutError,
     MlflowUnavailableError,
     MlopsError,
+    RegistryError,
 )
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.training import DockerTrainingOperator, ProcessTrainingOperator
@@ -232,7 +233,7 @@ def test_a_container_is_known_by_its_image_and_its_source_and_removed(docker: Ca
         ("true", {}, (JobOutputError, "its model/ is empty")),
         ("touch /opt/ml/model/model.pkl", {}, (JobOutputError, r"has no MLmodel, only model/model\.pkl")),
         (f"{GOOD}echo '{{\"auc\": NaN}}' > output/data/metrics.json", {}, (JobOutputError, "auc = nan .* finite")),
-        ("", {"image": "localhost:1/no/such:image"}, (ImageNotFoundError, "localhost:1/no/such:image is not on")),
+        ("", {"image": f"sha256:{'0' * 64}"}, (ImageNotFoundError, "0000 is not on")),
     ],
     ids=["exit", "memory", "disk", "time", "stopped", "no model", "no MLmodel", "NaN", "no image"],
 )
@@ -337,6 +338,19 @@ def test_an_unreachable_docker_host_fails_the_run_and_is_worth_a_retry(
     with pytest.raises(DockerUnavailableError, match=r"tcp://127\.0\.0\.1:1 does not answer"):
         task.execute(docker(GOOD, docker_conn_id="farm"))
     assert task.runs()[0].info.status == "FAILED"
+
+
+@pytest.mark.docker
+def test_a_run_that_cannot_take_its_parameters_ends_and_so_does_the_job_of_an_earlier_try(
+    docker: Callable[..., Any], task: Task
+) -> None:
+    """MLflow refuses the name: that is seen when the run has been begun, and no try will do better."""
+    task.max_tries = 1
+    with pytest.raises(RegistryError, match=r'Invalid value "depth\(m\)"'):
+        task.execute(docker(GOOD, hyperparameters={"depth(m)": 1}))
+    (run,) = task.runs()
+    assert run.info.status == "FAILED"
+    assert "depth(m)" in run.data.tags[TAG_FAILURE]
 
 
 @pytest.mark.docker

@@ -1,16 +1,23 @@
 """Images on a host: found, or pulled, and known by what they are and from which source they were built."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops.engines.docker.containers import explain
-from airflow_mlops.exceptions import ImageNotFoundError, InvalidInputError
+from airflow_mlops.exceptions import ImageNotFoundError, ImageRegistryUnavailableError, InvalidInputError
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.images import Image
 
 REVISION_LABEL = "org.opencontainers.image.revision"
+_UNAVAILABLE = (
+    r"\bHTTP (status: )?(408|429|5\d\d)\b|\b5\d\d (Internal|Bad|Service|Gateway)|too ?many ?requests|rate limit"
+    r"|connection refused|connection reset|broken pipe|\bEOF\b|time(d )?out|deadline exceeded|awaiting headers"
+    r"|no route to host|network is unreachable|server misbehaving|temporary failure|no space left on device"
+)
+"""Docker's words, for it has no codes: the registry, the way to it, or the host's disk is at fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +41,7 @@ def find_image(client: "DockerClient", reference: str | None, *, address: str, l
     :param login: user name and password at the registry.
     :raises InvalidInputError: when no image is named.
     :raises ImageNotFoundError: when it is neither there nor to be pulled.
+    :raises ImageRegistryUnavailableError: when it is not there, and its registry does not answer or asks to wait.
     """
     from docker.errors import APIError, ImageNotFound
 
@@ -49,10 +57,25 @@ def find_image(client: "DockerClient", reference: str | None, *, address: str, l
         msg = f"The image {reference} is not on the Docker host {address}, and an id cannot be pulled. {remedy}"
         raise ImageNotFoundError(msg)
     try:
-        return client.images.pull(reference, auth_config=login)
+        problem = _pull(client, reference, login)
     except APIError as error:
-        msg = (
-            f"The image {reference} is not on the Docker host {address}, "
-            f"and cannot be pulled: {explain(error)}. {remedy}"
-        )
-        raise ImageNotFoundError(msg) from error
+        problem = explain(error)
+    if not problem:
+        return client.images.get(reference)
+    is_absent = re.search(_UNAVAILABLE, problem, re.IGNORECASE) is None
+    msg = (
+        f"The image {reference} is not on the Docker host {address}, and cannot be pulled: {problem}. "
+        f"{remedy if is_absent else 'See to the registry, or to the way to it.'}"
+    )
+    raise (ImageNotFoundError if is_absent else ImageRegistryUnavailableError)(msg)
+
+
+def _pull(client: "DockerClient", reference: str, login: dict[str, Any] | None) -> str:
+    """Pull an image, and return what went wrong under way. Docker has answered by then, and the SDK does not look."""
+    from docker.utils import parse_repository_tag
+
+    repository, tag = parse_repository_tag(reference)
+    problem = ""
+    for step in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True, auth_config=login):
+        problem = str(step.get("error", problem))
+    return " ".join(problem.split()).rstrip(".")

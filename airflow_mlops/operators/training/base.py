@@ -178,9 +178,9 @@ class TrainModelOperator(MlopsOperator):
             return self._finish(state.result, engine, mlflow, context)
         with local_channel(snapshot) as channel:
             job = self.job(snapshot, channel, context)
-            with self._prepared(job, engine) as prepared:
-                run = self.begin(job, snapshot, mlflow, context, memory)
-            with self._ended(run, job, engine, mlflow, memory) as output:
+            with self._ended(job, engine, mlflow, memory) as output:
+                with self._prepared(job, engine) as prepared:
+                    run = self.begin(job, snapshot, mlflow, context, memory)
                 prepared.result()
                 handle = self.submit(job, engine)
                 if handle is None:
@@ -359,7 +359,7 @@ class TrainModelOperator(MlopsOperator):
         job, run = self.job(snapshot, Path(), context), RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
         if state.result is None:
             engine.stop(job.work_key)
-            self._keep(run, job, engine, mlflow)
+            self._keep(run.run_id, job, engine, mlflow)
         if mlflow.is_running(run.run_id):
             mlflow.set_tags(run.run_id, {TAG_FAILURE: "The task was cleared"})
             mlflow.end_run(run.run_id, "KILLED")
@@ -392,10 +392,11 @@ class TrainModelOperator(MlopsOperator):
                 raise
 
     @contextlib.contextmanager
-    def _ended(
-        self, run: RunRef, job: Job, engine: JobEngine, mlflow: MlflowEngine, memory: TrainingMemory
-    ) -> Iterator[Path]:
-        """Give a folder for the job's output. When the training fails, stop the job, and keep all that tells why."""
+    def _ended(self, job: Job, engine: JobEngine, mlflow: MlflowEngine, memory: TrainingMemory) -> Iterator[Path]:
+        """Give a folder for the job's output. When the training fails, stop the job, and keep all that tells why.
+
+        An earlier try may have left a job even where this one has not come so far as to begin, or find, its run.
+        """
         with tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder:
             try:
                 yield Path(folder)
@@ -405,12 +406,15 @@ class TrainModelOperator(MlopsOperator):
                 if is_curable and memory.is_retried(error, self.retry_policy):
                     self.log.warning("A retry goes on with the job and its MLflow run: %s", error)
                     raise
+                run_id = self._run[1] if self._run else None
                 with self._tolerated("The job could not be stopped, or what it left not be kept"):
                     engine.stop(job.work_key)
-                    self._keep(run, job, engine, mlflow)
+                    if run_id:
+                        self._keep(run_id, job, engine, mlflow)
                 with self._tolerated("The MLflow run could not be ended"):
-                    mlflow.set_tags(run.run_id, {TAG_FAILURE: f"{type(error).__name__}: {error}"[:_TAG_CHARACTERS]})
-                    mlflow.end_run(run.run_id, "KILLED" if is_stopped else "FAILED")
+                    if run_id:
+                        mlflow.set_tags(run_id, {TAG_FAILURE: f"{type(error).__name__}: {error}"[:_TAG_CHARACTERS]})
+                        mlflow.end_run(run_id, "KILLED" if is_stopped else "FAILED")
                 with self._tolerated("The job could not be removed"):
                     self._remove(job, engine)
                 memory.forget()
@@ -418,10 +422,10 @@ class TrainModelOperator(MlopsOperator):
                 raise
 
     @staticmethod
-    def _keep(run: RunRef, job: Job, engine: JobEngine, mlflow: MlflowEngine) -> None:
+    def _keep(run_id: str, job: Job, engine: JobEngine, mlflow: MlflowEngine) -> None:
         """Keep what a job left that did not succeed."""
         hidden = hidden_texts(job.secrets)
-        keep_remains(job.work_key, job.limits, engine, mlflow, run_id=run.run_id, hidden=hidden)
+        keep_remains(job.work_key, job.limits, engine, mlflow, run_id=run_id, hidden=hidden)
 
     def _remove(self, job: Job, engine: JobEngine) -> None:
         """Remove a failed job, or keep it for inspection."""

@@ -90,7 +90,7 @@ class DeferrableTrainingOperator(TrainModelOperator):
         job = self.job(snapshot, Path(), context)  # Its inputs are in its container.
         run = RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
         self._started, self._run, self._handle = (engine, job), (mlflow, run.run_id), state.handle
-        with self._ended(run, job, engine, mlflow, memory) as output:
+        with self._ended(job, engine, mlflow, memory) as output:
             event = super().resume_execution(next_method, next_kwargs, context)
             if event["error"]:
                 raise DockerUnavailableError(event["error"])

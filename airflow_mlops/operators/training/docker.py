@@ -28,6 +28,7 @@ class DockerTrainingOperator(DeferrableTrainingOperator):
     :param require_digest: refuse an image that is named by a tag, which may be another one tomorrow.
 
     :raises ImageNotFoundError: when the image is neither on the host nor to be pulled.
+    :raises ImageRegistryUnavailableError: when it cannot be pulled at this moment.
     :raises DockerUnavailableError: when the host does not answer.
     """
 
