@@ -5,7 +5,7 @@ many tasks, and the profile of a reference is made once. Two profiles can be com
 which the reference's profile carries: profile the current data with it.
 """
 
-from airflow_mlops.domain.profile.column import ColumnProfile, ProfileKind
+from airflow_mlops.domain.profile.column import ColumnProfile, ProfileKind, finite_moments
 from airflow_mlops.domain.profile.dataset import DatasetProfile, merge_profiles
 from airflow_mlops.domain.profile.distribution import (
     EXACT_CATEGORIES,
@@ -49,6 +49,7 @@ __all__ = [
     "binned",
     "category",
     "distribution_of",
+    "finite_moments",
     "keeps_values",
     "merge_profiles",
     "numbers_of",

@@ -55,6 +55,7 @@ class ColumnProfile(Document):
     """Of the finite numbers."""
     maximum: float | None = None
     mean: float | None = None
+    """``None`` also of numbers that are too large for their squares to be summed, from about 1e154 on."""
     squares: float = 0.0
     """Sum of the squares of the numbers' distances from their mean."""
     grid: Grid | None = None
@@ -127,13 +128,19 @@ def _types(profile: ColumnProfile) -> list[str]:
 
 def _moments(ours: ColumnProfile, theirs: ColumnProfile) -> tuple[float | None, float]:
     """Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979)."""
-    if ours.mean is None or not ours.count:
-        return theirs.mean, theirs.squares
-    if theirs.mean is None or not theirs.count:
-        return ours.mean, ours.squares
+    if not ours.count or not theirs.count:
+        some = theirs if theirs.count else ours
+        return some.mean, some.squares
+    if ours.mean is None or theirs.mean is None:
+        return None, 0.0
     total, change = ours.count + theirs.count, theirs.mean - ours.mean
     mean = (ours.mean * ours.count + theirs.mean * theirs.count) / total
-    return mean, ours.squares + theirs.squares + change * change * (ours.count * theirs.count / total)
+    return finite_moments(mean, ours.squares + theirs.squares + change * change * (ours.count * theirs.count / total))
+
+
+def finite_moments(mean: float, squares: float) -> tuple[float | None, float]:
+    """Return both, or none where the numbers are too large for them: no JSON holds an infinite one."""
+    return (mean, squares) if math.isfinite(mean) and math.isfinite(squares) else (None, 0.0)
 
 
 def _common_grid(ours: ColumnProfile, theirs: ColumnProfile) -> Grid | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,8 @@ class Numbers:
     right: Array
     """Equal to ``left`` where the piece is a point."""
     counts: Array
-    mean: float
     standard_deviation: float
+    """NaN of numbers that are too large for one."""
     whole: bool
 
     @property
@@ -130,8 +131,7 @@ def _numbers(profile: ColumnProfile) -> Numbers:
         left=left,
         right=right,
         counts=counts,
-        mean=profile.mean if profile.mean is not None else 0.0,
-        standard_deviation=profile.standard_deviation or 0.0,
+        standard_deviation=math.nan if profile.standard_deviation is None else profile.standard_deviation,
         whole=profile.whole,
     )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
+
+from airflow_mlops.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,6 +78,9 @@ def wasserstein(before: Numbers, now: Numbers) -> tuple[float, float]:
     """
     import numpy as np
 
+    if math.isnan(before.standard_deviation):
+        msg = "its numbers are too large for a standard deviation, which wasserstein divides by. Take ks."
+        raise InvalidInputError(msg)
     norm = max(before.standard_deviation, _LEAST_DEVIATION)
     points = _points(before, now)
     if len(points) == 1:

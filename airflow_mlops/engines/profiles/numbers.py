@@ -17,6 +17,7 @@ from airflow_mlops.domain.profile import (
     Grid,
     Histogram,
     binned,
+    finite_moments,
     numbers_of,
 )
 from airflow_mlops.engines.profiles.floats import finite_of, floats
@@ -155,14 +156,15 @@ class NumberTally(Tally):
         import numpy as np
 
         counts = np.concatenate([work.low[::-1], work.bins[1:-1], work.high])
-        mean = work.sums[0] / base.count
-        squares = max(work.sums[1] - work.sums[0] * mean, 0.0)
+        average = work.sums[0] / base.count
+        scaled = max(work.sums[1] - work.sums[0] * average, 0.0)
+        mean, squares = finite_moments(grid.start + (average - 1) * grid.width, scaled * grid.width * grid.width)
         return replace(
             base,
             minimum=self.minimum,
             maximum=self.maximum,
-            mean=grid.start + (mean - 1) * grid.width,
-            squares=squares * grid.width**2,
+            mean=mean,
+            squares=squares,
             distribution=Histogram(grid=grid, counts=pack_integers(counts.tolist())),
         )
 
@@ -210,8 +212,12 @@ def _with_values(profile: ColumnProfile, counts: Mapping[float, int]) -> ColumnP
     total = sum(counts.values())
     if not total:
         return replace(profile, distribution=numbers_of({}, profile.grid, profile.rows))
-    mean = math.fsum(value / total * count for value, count in counts.items())
-    squares = math.fsum((value - mean) * (value - mean) * count for value, count in counts.items())
+    average = math.fsum(value / total * count for value, count in counts.items())
+    try:
+        squares = math.fsum((value - average) * (value - average) * count for value, count in counts.items())
+    except OverflowError:  # of finite squares with an infinite sum
+        squares = math.inf
+    mean, squares = finite_moments(average, squares)
     return replace(
         profile,
         minimum=min(counts),

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import decimal
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,7 @@ HARD: dict[str, tuple[Any, Any, str]] = {
     "text for number": (GOOD, typed(["a", "b"]), "holds numbers (double) in the reference data, but categories"),
     "dates": (typed([moment.date() for moment in TIMES]), typed([TIMES[0].date()]), "holds dates or times"),
     "times": (typed(TIMES), typed(TIMES), "holds dates or times"),
+    "huge": (GOOD * 1e300, GOOD * 1e300, "too large for a standard deviation"),
     "lists": (typed([[1.0], [2.0]]), typed([[1.0]]), "nested values"),
     "bytes": (typed([b"a"]), typed([b"b"]), "nested values or bytes"),
 }
@@ -86,7 +89,11 @@ VERDICTS: dict[str, tuple[Any, Any, bool]] = {
     "truth values": (typed([True, False]), typed([True, True, True, False]), True),
     "dictionary": (typed(["a", "b"]).dictionary_encode(), typed(["a", "b"]), False),
     "dictionary of numbers": (pa.array(GOOD).dictionary_encode(), GOOD, False),
-    "huge": (GOOD * 1e300, GOOD * 1e300, False),
+    "greatest of all floats among others": (
+        GOOD,
+        np.where(np.arange(ROWS) % 7 == 0, sys.float_info.max, GOOD),
+        True,
+    ),
     "tiny": (GOOD * 1e-300, GOOD * 1e-300, False),
     "far from zero": (GOOD + 1e15, GOOD + 1e15, False),
     "one row now": (GOOD, GOOD[:1], True),
@@ -167,6 +174,18 @@ def test_parts_are_the_whole_whatever_threads_and_row_groups(tmp_path: Path) -> 
             assert (ours.rows, ours.minimum, ours.maximum) == (theirs.rows, theirs.minimum, theirs.maximum)
             assert ours.mean == pytest.approx(theirs.mean)
             assert ours.squares == pytest.approx(theirs.squares)
+
+
+@pytest.mark.parametrize("rows", [2_000, 30_000], ids=["by value", "in bins"])
+def test_numbers_too_large_to_be_squared_have_a_profile_that_is_kept_and_merged(tmp_path: Path, rows: int) -> None:
+    huge = np.random.default_rng(4).normal(0, 1e300, rows)
+    profile = profile_parquet([write(tmp_path, {"huge": huge, "good": np.arange(float(rows))})])
+    kept = DatasetProfile.from_dict(json.loads(json.dumps(profile.to_dict(), allow_nan=False)))
+    for found in (kept, merge_profiles([kept, kept])):
+        [column, good] = found.columns
+        assert (column.mean, column.standard_deviation) == (None, None)
+        assert (column.minimum, column.maximum) == (huge.min(), huge.max())
+        assert good.mean == pytest.approx((rows - 1) / 2)
 
 
 def test_moments_and_extremes_are_those_of_all_rows(tmp_path: Path) -> None:
