@@ -3,7 +3,7 @@
 #   make demo    watch a model being trained, approved, watched in production and replaced (see demo/__main__.py for its settings)
 #   make test    all checks and tests; without a Docker engine the tests that need one are skipped, but not in CI
 #   make check   the static checks alone
-#   make setup   the virtual environment in .venv
+#   make setup   the virtual environment in .venv; SPARK=1 with PySpark (400 MB), which wants a Java
 #   make bench-training   what a training costs beside its job, and a triggerer that waits for 500 jobs (JOBS, REPEATS, SECONDS)
 #   make bench-validation  a suite on Parquet: the engine beside SQL by hand, Great Expectations on pandas, and others (ROWS, WAYS)
 #   make bench-drift-power   how often each method of drift is wrong, by the size of the data (REPEATS, SIZES)
@@ -18,7 +18,9 @@ export UV := $(or $(shell command -v uv 2>/dev/null),$(PRIVATE_UV))
 WITH_PYTHON := $(if $(PYTHON)$(filter $(PRIVATE_UV),$(UV)),--python $(or $(PYTHON),python3))
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/.ready
+# In CI no test is skipped, so that PySpark is there, too.
+SPARK ?= $(CI)
+READY := .venv/.ready$(if $(SPARK),-with-spark)
 
 .PHONY: setup demo test check bench-training bench-validation bench-drift bench-drift-power clean
 .DEFAULT_GOAL := setup
@@ -26,7 +28,8 @@ READY := .venv/.ready
 setup: $(READY)
 
 $(READY): pyproject.toml uv.lock | $(UV)
-	$(UV) sync --locked --quiet $(WITH_PYTHON)
+	$(UV) sync --locked --quiet $(WITH_PYTHON) $(if $(SPARK),--group spark)
+	@rm -f .venv/.ready*
 	@touch $@
 
 $(PRIVATE_UV):
