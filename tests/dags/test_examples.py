@@ -36,6 +36,7 @@ def code_blocks(page: str, language: str) -> list[str]:
         ("README.md", "python", "churn.py"),
         ("docs/job-contract.md", "python", "logistic.py"),
         ("docs/following.md", "python", "follow.py"),
+        ("docs/sagemaker.md", "python", "sagemaker.py"),
         ("docs/new-data.md", "python", "arrivals.py"),
         ("docs/retraining.md", "python", "watch.py"),
         ("docs/promotion.md", "yaml", "policy.yaml"),

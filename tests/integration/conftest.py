@@ -6,10 +6,13 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +47,26 @@ def shell_image(docker_engine: None) -> Iterator[str]:
     yield SHELL_IMAGE
     client.images.remove(SHELL_IMAGE, force=True)
     client.close()
+
+
+TRAINER_IMAGE = "airflow-mlops/trainer:test"
+BUILD_TRAINER = Path(__file__).parents[2] / "docker" / "build-trainer.sh"
+
+
+def build_trainer() -> str:
+    """Build the trainer image, unless it is up to date, and return what the script says."""
+    environment = {"PYTHON": sys.executable} | os.environ
+    finished = subprocess.run(
+        [BUILD_TRAINER, TRAINER_IMAGE], env=environment, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+@pytest.fixture(scope="session")
+def trainer_image(docker_engine: None) -> str:
+    build_trainer()
+    return TRAINER_IMAGE
 
 
 Registry = Callable[[int, str], str]

@@ -49,12 +49,12 @@ from airflow_mlops.operators.jobs import SCORER, job_hyperparameters, scorer_pro
 from airflow_mlops.operators.scoring import Bench
 from demo.flights import write_months
 
+from .conftest import BUILD_TRAINER, TRAINER_IMAGE, build_trainer
+
 CreateJob = Callable[[str, Mapping[str, bytes]], Container]
 
 pytestmark = [pytest.mark.integration, pytest.mark.docker, pytest.mark.usefixtures("docker_engine")]
 
-SCRIPT = Path(__file__).parents[2] / "docker" / "build-trainer.sh"
-TAG = "airflow-mlops/trainer:test"
 USER = 1000
 HYPERPARAMETERS = {
     "target": "late",
@@ -64,18 +64,9 @@ HYPERPARAMETERS = {
 }
 
 
-def build(tag: str = TAG) -> str:
-    """Run the script and return what it says."""
-    environment = {"PYTHON": sys.executable} | os.environ
-    finished = subprocess.run([SCRIPT, tag], env=environment, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
-
-
 @pytest.fixture(scope="module")
-def image(docker_engine: None) -> str:
-    build()
-    return TAG
+def image(trainer_image: str) -> str:
+    return trainer_image
 
 
 @pytest.fixture
@@ -308,7 +299,7 @@ def test_trainer_of_a_team_is_one_file_on_top_of_the_image(
 ) -> None:
     folder, tag = tmp_path / "own", "airflow-mlops/own:test"
     folder.mkdir()
-    shutil.copy(SCRIPT.parents[1] / "docs" / "examples" / "logistic.py", folder)
+    shutil.copy(BUILD_TRAINER.parents[1] / "docs" / "examples" / "logistic.py", folder)
     (folder / "Dockerfile").write_text(f"FROM {image}\nCOPY logistic.py /app/\nENV JOB_TRAINER=logistic\n")
     engine.images.build(path=str(folder), tag=tag, rm=True)
     (tmp_path / "rows").mkdir()
@@ -367,12 +358,14 @@ def test_image_runs_as_an_unprivileged_user_by_itself(engine: DockerClient, imag
 
 def test_second_build_of_the_same_files_keeps_the_image(engine: DockerClient, image: str) -> None:
     before = engine.images.get(image).id
-    assert "is up to date" in build()
+    assert "is up to date" in build_trainer()
     assert engine.images.get(image).id == before
 
 
 def test_build_without_an_engine_says_so(tmp_path: Path) -> None:
     environment = os.environ | {"DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"}
-    finished = subprocess.run([SCRIPT, TAG], env=environment, capture_output=True, text=True, check=False)
+    finished = subprocess.run(
+        [BUILD_TRAINER, TRAINER_IMAGE], env=environment, capture_output=True, text=True, check=False
+    )
     assert finished.returncode == 1
     assert f"no Docker engine answers at unix://{tmp_path}/nothing.sock" in finished.stderr
