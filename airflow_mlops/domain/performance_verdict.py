@@ -1,6 +1,7 @@
 """What a window says of a model, in a verdict and in sentences."""
 
 from dataclasses import replace
+from typing import Final
 
 from airflow_mlops.domain.bias import BiasSpec
 from airflow_mlops.domain.evaluation import Estimate
@@ -16,6 +17,13 @@ from airflow_mlops.domain.performance import (
 
 MIN_OVERLAP = 0.2
 """When a smaller share of the rows lies where both holdout and window have inputs, their part is not judged."""
+
+_RESTS_ON: Final = {
+    "precision": "that were called positive",
+    "recall": "of the positive class",
+    "f1": "that are positive or were called so (the mean of both)",
+}
+"""What the answers are that a metric rests on; of others it is the rarer class."""
 
 
 def judge(report: PerformanceReport) -> PerformanceReport:
@@ -36,13 +44,27 @@ def judge(report: PerformanceReport) -> PerformanceReport:
 
 
 def _may_estimate_decide(report: PerformanceReport) -> bool:
-    return report.spec.estimate_decides and why_too_few(report.counts, report.spec) != "" and report.counts.rows > 0
+    return report.spec.estimate_decides and why_open(report) != "" and report.counts.rows > 0
+
+
+def why_open(report: PerformanceReport) -> str:
+    """Say why the labels decide nothing: there are too few, of all or of the class that the metric rests on."""
+    found, least = report.find(report.metric), report.spec.min_of_class
+    if why := why_too_few(report.counts, report.spec):
+        return why
+    if found is None or found.measured is None or found.rests_on is None or found.rests_on >= least:
+        return ""
+    return (
+        f"{found.metric} is {_shown(found.measured)}, but rests on {found.rests_on:,} answers "
+        f"{_RESTS_ON.get(found.metric, 'of the rarer class')}, fewer than the {least:,} that a verdict takes "
+        f"(min_of_class)."
+    )
 
 
 def _decide(report: PerformanceReport, found: WindowMetric | None) -> tuple[CheckVerdict, str]:
     if not report.counts.rows:
         return CheckVerdict.UNDECIDED, f"Version {report.model_version} has no answer in the window."
-    if why := why_too_few(report.counts, report.spec):
+    if why := why_open(report):
         return CheckVerdict.UNDECIDED, why
     if found is None or found.measured is None:
         return CheckVerdict.UNDECIDED, f"{report.metric} could not be measured."
@@ -100,7 +122,7 @@ def _labelled(report: PerformanceReport) -> str:
 
 def _estimate(report: PerformanceReport, found: WindowMetric | None) -> list[str]:
     """Say what is estimated, where it is not measured, and that it is an estimate."""
-    if found is None or found.estimated is None or not why_too_few(report.counts, report.spec):
+    if found is None or found.estimated is None or not why_open(report):
         return []
     against = f" against the promised {_shown(found.promised)}" if found.promised else ""
     seen = f"Estimated without labels, not measured: {found.metric} {_shown(found.estimated)}{against}."

@@ -11,7 +11,8 @@ from airflow.sdk import Context
 
 from airflow_mlops.domain.audit.events import drift_found
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.drift import ComparedData, DriftSpec, judge_window, volume_of
+from airflow_mlops.domain.drift import ComparedData, DriftSpec, judge_columns, judge_window, volume_of
+from airflow_mlops.domain.drift.columns import free_texts, notes_on_free_texts, without_mixed_predictions
 from airflow_mlops.domain.drift.report import DriftReport, ProfileReference
 from airflow_mlops.domain.drift.volume import RECENT
 from airflow_mlops.domain.drift_html import render
@@ -139,12 +140,16 @@ class DriftCheckOperator(MlopsOperator):
         apart = self.prediction_profile(version, window)
         grids = {**(apart.grids if apart else {}), **reference.profile.grids}
         current = profile_parts(parts, grids)
+        read = _inputs(mlflow, version)
+        spec, mixed = without_mixed_predictions(current, spec, self.model_name, version.version)
+        by_rows = free_texts(reference.profile, current, spec, read)
+        spec = spec.with_texts(by_rows)
         note = keep_first_window(version, window, reference.profile, current, spec) if apart is None else ""
         drift = compare_profiles(
             (reference.data, reference.profile),
             (_of_parts(parts, current), current),
             spec,
-            read=_inputs(mlflow, version),
+            read=read,
             apart=apart,
         )
         volume = volume_of(
@@ -157,9 +162,9 @@ class DriftCheckOperator(MlopsOperator):
         of_rows = compare_unstructured(snapshot, parts, spec)
         drift = replace(
             drift,
-            columns=(*drift.columns, *of_rows.columns),
+            columns=judge_columns((*drift.columns, *of_rows.columns), spec),
             lost=(*drift.lost, *of_rows.lost),
-            notes=(*drift.notes, *of_rows.notes, *([note] if note else [])),
+            notes=(*drift.notes, *of_rows.notes, *notes_on_free_texts(by_rows), *mixed, *([note] if note else [])),
         )
         verdict, reasons = judge_window(drift, spec, volume)
         report = DriftReport(

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.drift import ColumnDrift, ComparedData, DataDrift, DriftMethod, DriftSpec
-from airflow_mlops.domain.drift.columns import Sides
+from airflow_mlops.domain.drift import ColumnDrift, ComparedData, DataDrift, DriftMethod, DriftSpec, judge_columns
+from airflow_mlops.domain.drift.columns import Sides, free_texts, notes_on_free_texts
 from airflow_mlops.domain.facts import Facts, Signature, training_facts
 from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.registry import TAG_DATASET_DIGEST, TAG_DATASET_NAME, TAG_DATASET_URI, ModelVersion
@@ -75,19 +75,27 @@ def gather_drift(
     except InvalidInputError as error:
         return _without_training_data(scored.candidate.version, current, f"The training data cannot be read: {error}")
     now = profile_snapshot(current, before.profile.grids)
+    read = [column.name for column in signature.inputs if column.name] if signature else []
+    by_rows = free_texts(before.profile, now.profile, replace(asked, categories=spec.categories), read)
+    asked = asked.with_texts(by_rows)
     drift = compare_profiles(
         (before.data, before.profile),
         (now.data, now.profile),
         asked,
-        read=[column.name for column in signature.inputs if column.name] if signature else [],
+        read=read,
         sides=Sides(reference="training data", current="production data"),
     )
     of_rows = compare_unstructured(reference, (current,), asked)
-    columns = tuple(_judged(item, spec) for item in (*drift.columns, *of_rows.columns))
+    columns = tuple(_judged(item, spec) for item in judge_columns((*drift.columns, *of_rows.columns), asked))
     lost = (*drift.lost, *of_rows.lost)
     unsaid = {*spec.columns} - {item.column for item in columns} - {name for name in spec.columns if name in str(lost)}
     refused = [note for note in drift.notes if note.split(" ")[0] in unsaid]
-    return replace(drift, columns=columns, lost=(*lost, *refused), notes=(*drift.notes, *of_rows.notes))
+    return replace(
+        drift,
+        columns=columns,
+        lost=(*lost, *refused),
+        notes=(*drift.notes, *of_rows.notes, *notes_on_free_texts(by_rows)),
+    )
 
 
 def _judged(item: ColumnDrift, spec: DriftSpec) -> ColumnDrift:

@@ -67,6 +67,7 @@ class Measuring:
         estimated = self.estimate()
         promised = self.promised()
         enough = not why_too_few(self.answers.counts, self.spec)
+        is_rare = self.rests_on.get(metric, self.spec.min_of_class) < self.spec.min_of_class
         return PerformanceReport(
             model_name=self.answers.version.model_name,
             model_version=self.answers.version.version,
@@ -83,10 +84,11 @@ class Measuring:
                     promised=promised.get(item.name),
                     measured=measured.get(item.name),
                     estimated=estimated.get(item.name),
+                    rests_on=self.rests_on.get(item.name) if item.name in measured else None,
                 )
                 for item in METRICS[task]
             ),
-            cause=self.cause() if enough and metric in measured else None,
+            cause=self.cause() if enough and not is_rare and metric in measured else None,
             calibration_promised=_calibration_of_candidate(evaluation.diagnostics) if evaluation else (),
             calibration=self.calibration() if measured else (),
             notes=(*self.promise.notes, *self.answers.notes, *self.notes),
@@ -120,6 +122,13 @@ class Measuring:
         )
         self._note_selection(known.predictions)
         return {item.metric: item.candidate for item in found.metrics}
+
+    @cached_property
+    def rests_on(self) -> dict[str, int]:
+        """How many labelled answers each metric rests on, where that is not all of them."""
+        from airflow_mlops.engines.numpy.known import rests_on
+
+        return rests_on(self.known) if self.known and self.task is LearningTask.BINARY else {}
 
     @cached_property
     def known(self) -> KnownRows | None:

@@ -176,6 +176,8 @@ def _describe(column: TextColumn, sides: _Sides, folder: Path) -> tuple[DatasetP
     from airflow_mlops.engines.duckdb.descriptors import write_descriptors
     from airflow_mlops.engines.profiles import profile_parquet
 
+    if not column.descriptors:
+        return DatasetProfile(rows=0, columns=(), engine=""), DatasetProfile(rows=0, columns=(), engine="")
     limits, file = duckdb_limits(), folder / "descriptors.parquet"
     write_descriptors(sides[0].files, column.descriptors, file, limits)
     before = profile_parquet([file], threads=limits.threads)

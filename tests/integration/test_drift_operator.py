@@ -142,6 +142,42 @@ def test_texts_and_embeddings_of_a_window_are_compared_and_shown(loop: Loop) -> 
     assert Path(str(moved.report_uri)).with_name("evidently.html").exists()
 
 
+def test_ids_and_texts_that_nobody_named_are_compared_as_evidently_does_and_not_by_their_shares(loop: Loop) -> None:
+    def tickets(words: str) -> dict[str, Any]:
+        comments = [" ".join(random.choice(words.split(), 9)) for _ in range(600)]
+        return rows(600, comment=comments, key=[f"{number:016x}" for number in random.integers(0, 2**62, 600)])
+
+    reference = snapshot(loop, "train-tickets", tickets("parcel late box damaged refund driver")).to_dict()
+    promoted(loop, snapshot(loop, "train", rows()))
+    columns = {"columns": ["x", "key", "comment"]}
+    same = snapshot(loop, "same-tickets", tickets("parcel late box damaged refund driver"))
+    found = report_of(check(loop, same, reference=reference, spec=columns)).drift
+    assert {item.column: (item.method, item.drifted) for item in found.columns} == {
+        "x": ("ks", False),
+        "key": ("domain_classifier", False),
+        "comment": ("domain_classifier", False),
+    }
+    assert any(note.startswith("key, comment: more than half of the texts differ") for note in found.notes)
+    moved = snapshot(loop, "moved-tickets", tickets("login password screen black update app"))
+    assert [item.column for item in report_of(check(loop, moved, reference=reference, spec=columns)).drift.drifted] == [
+        "comment"
+    ]
+
+
+def test_answers_of_two_versions_are_no_drift_of_the_predictions_of_one(loop: Loop) -> None:
+    version = promoted(loop, snapshot(loop, "train", rows()))
+    log: dict[str, Any] = {"model_name": [loop.model_name] * 2000, "model_version": [version.version] * 2000}
+    check(loop, snapshot(loop, "first", rows(prediction=random.normal(0, 1, 2000), **log)))
+    said = np.concatenate([random.normal(0, 1, 1000), random.normal(3, 1, 1000)])
+    mixed: dict[str, Any] = log | {"model_version": [version.version] * 1000 + ["another"] * 1000}
+    found = check(loop, snapshot(loop, "mixed", rows(prediction=said, **mixed)), day=1)
+    assert found.verdict is PASSED
+    assert any(note.startswith("1,000 of 2,000 answers are not of version") for note in report_of(found).drift.notes)
+    alone = check(loop, snapshot(loop, "alone", rows(prediction=said, **log)), day=2)
+    assert alone.verdict is VIOLATED
+    assert alone.reasons[0].startswith("The prediction prediction has drifted")
+
+
 def test_report_shows_every_column_and_evidently_stands_beside_it(loop: Loop) -> None:
     version = promoted(loop, snapshot(loop, "train", rows()))
     moved = snapshot(loop, "moved", rows(shift=0.5))

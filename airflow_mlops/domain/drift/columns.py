@@ -1,12 +1,19 @@
 """Which columns of two profiles are compared, and in sentences why others are not."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from airflow_mlops.domain.drift.spec import DriftSpec
-from airflow_mlops.domain.prediction_log import LABEL, PREDICTION, PROBABILITY, RESERVED_COLUMNS
-from airflow_mlops.domain.profile import ColumnProfile, DatasetProfile, ProfileKind
+from airflow_mlops.domain.prediction_log import (
+    LABEL,
+    MODEL_NAME,
+    MODEL_VERSION,
+    PREDICTION,
+    PROBABILITY,
+    RESERVED_COLUMNS,
+)
+from airflow_mlops.domain.profile import Categories, ColumnProfile, DatasetProfile, ProfileKind
 
 _KINDS: Final = {
     ProfileKind.NUMBER: "numbers",
@@ -16,6 +23,8 @@ _KINDS: Final = {
     ProfileKind.NOTHING: "nothing",
 }
 _COMPARED: Final = {ProfileKind.NUMBER, ProfileKind.CATEGORY, ProfileKind.NOTHING}
+_MOSTLY_DIFFERENT: Final = 0.5
+"""``infer_column_type`` in ``evidently/core/datasets.py``."""
 _NAMED: Final = 10
 """New columns that a note names."""
 
@@ -57,14 +66,13 @@ def choose(
     now = {column.name: column for column in current.columns}
     prediction, label = prediction_and_label(current, spec)
     apart = {*spec.ignore, *spec.unstructured, *prediction, *label}
-    named = tuple(name for name in spec.columns if name not in spec.unstructured)
-    wanted = named or tuple(name for name in read if name not in apart)
+    asked = spec.columns or read
+    wanted = tuple(name for name in asked if name not in (spec.unstructured if spec.columns else apart))
     lost = [f"The {sides.current} has no column {name}." for name in (*prediction, *label) if name not in now]
     notes: list[str] = []
     chosen: list[str] = []
-    for name in wanted or [
-        name for name in before if name in now and name not in apart and name not in RESERVED_COLUMNS
-    ]:
+    shared = [name for name in before if name in now and name not in apart and name not in RESERVED_COLUMNS]
+    for name in wanted if asked else shared:
         one, other = before.get(name), now.get(name)
         if one is None:
             lost.append(f"The {sides.reference} has no column {name}.")
@@ -79,10 +87,65 @@ def choose(
             chosen.append(name)
         elif name in spec.columns:
             notes.append(f"{name} holds {_KINDS[one.kind]}, which are not compared.")
-    notes += _unshared(before, now, wanted, sides, apart)
+    notes += _unshared(before, now, asked, sides, apart)
     return ChosenColumns(
         columns=tuple(chosen), prediction=prediction, label=label, lost=tuple(lost), notes=tuple(notes)
     )
+
+
+def free_texts(
+    reference: DatasetProfile, current: DatasetProfile, spec: DriftSpec, read: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the columns that Evidently takes for texts by itself: more than half of the window's values differ.
+
+    Their shares say nothing: of ids each is new. A method or a kind that the author gives is left as it is.
+    """
+    if spec.categories is not None:
+        return ()
+    found = (current.column(name) for name in choose(reference, current, spec, read).columns)
+    return tuple(
+        column.name
+        for column in found
+        if column is not None
+        and column.kind is ProfileKind.CATEGORY
+        and column.type != "bool"
+        and (column.distinct() or 0) > column.count * _MOSTLY_DIFFERENT
+        and (spec.rule(column.name).method, spec.rule(column.name).kind) == (None, None)
+    )
+
+
+def notes_on_free_texts(columns: Sequence[str]) -> tuple[str, ...]:
+    """Say how such columns are compared, if there are any."""
+    note = (
+        f"{', '.join(columns)}: more than half of the texts differ, so that a classifier tells the sides apart, as in "
+        "Evidently, and not their shares. Name ids in ignore, and categories in by_column with the kind category."
+    )
+    return (note,) if columns else ()
+
+
+def without_mixed_predictions(
+    current: DatasetProfile, spec: DriftSpec, model_name: str, version: str
+) -> tuple[DriftSpec, tuple[str, ...]]:
+    """Return the spec without predictions where another model or version gave some of the answers, and say so.
+
+    Two models that answer side by side differ without any drift, as after a promotion or beside a canary.
+    """
+    names, _ = prediction_and_label(current, spec)
+    others = max(_others(current, MODEL_NAME, model_name), _others(current, MODEL_VERSION, version))
+    if not others or not names:
+        return spec, ()
+    note = (
+        f"{others:,} of {current.rows:,} answers are not of version {version}, so that no {' or '.join(names)} is "
+        f"compared. Give the window of that version alone, such as the folder v{version} of the log."
+    )
+    return replace(spec, prediction=(), ignore=(*spec.ignore, *names)), (note,)
+
+
+def _others(current: DatasetProfile, column: str, name: str) -> int:
+    """Return how many rows of a log's column say something else."""
+    found = current.column(column)
+    counts = found.distribution if found else None
+    return sum(rows for said, rows in counts.counts.items() if said != name) if isinstance(counts, Categories) else 0
 
 
 def prediction_and_label(current: DatasetProfile, spec: DriftSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -98,12 +161,12 @@ def _differ(one: ColumnProfile, other: ColumnProfile) -> bool:
 
 
 def _unshared(
-    before: Iterable[str], now: Iterable[str], wanted: Sequence[str], sides: Sides, apart: set[str]
+    before: Iterable[str], now: Iterable[str], asked: Sequence[str], sides: Sides, apart: set[str]
 ) -> list[str]:
     """Return notes about columns that one side alone has, where nothing says whether they matter."""
-    expected = {*wanted, *apart, *RESERVED_COLUMNS}
+    expected = {*asked, *apart, *RESERVED_COLUMNS}
     new = [name for name in now if name not in {*before} and name not in expected]
-    gone = [] if wanted else [name for name in before if name not in {*now} and name not in expected]
+    gone = [] if asked else [name for name in before if name not in {*now} and name not in expected]
     return [
         f"Only the {side} has {', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''}."
         for side, names in ((sides.current, new), (sides.reference, gone))

@@ -17,24 +17,33 @@ _SHOWN: Final = 5
 def judge_columns(columns: Sequence[ColumnDrift], spec: DriftSpec) -> tuple[ColumnDrift, ...]:
     """Say of each measured column whether it has drifted, after the correction and by the least effect asked for.
 
-    Columns that could not be compared are none of the tests that are corrected for.
+    Columns that could not be compared are none of the tests that are corrected for; texts and embeddings, whose value
+    must also be more than chance, are some of them.
     """
-    tests = [index for index, item in enumerate(columns) if item.value is not None and _method(item).is_p_value]
+    tests = {index: p for index, item in enumerate(columns) if (p := _p_value(item)) is not None}
     adjusted: dict[int, float] = {}
     if spec.correction is Correction.BENJAMINI_HOCHBERG:
-        corrected = benjamini_hochberg([columns[index].value or 0.0 for index in tests])
-        adjusted = dict(zip(tests, corrected, strict=True))
+        adjusted = dict(zip(tests, benjamini_hochberg([*tests.values()]), strict=True))
     return tuple(_judge(item, adjusted.get(index), spec) for index, item in enumerate(columns))
 
 
 def _judge(item: ColumnDrift, adjusted: float | None, spec: DriftSpec) -> ColumnDrift:
     if item.value is None:
         return replace(item, drifted=False, adjusted=None)
-    method = _method(item)
-    drifted = method.says_drift(item.value if adjusted is None else adjusted, item.threshold)
-    if method.is_p_value and spec.min_effect is not None and item.effect is not None:
+    method, p_value = _method(item), _p_value(item) if adjusted is None else adjusted
+    if not method.is_p_value:
+        is_chance = p_value is not None and p_value > spec.significance
+        return replace(item, drifted=method.says_drift(item.value, item.threshold) and not is_chance, adjusted=adjusted)
+    drifted = p_value is not None and method.says_drift(p_value, item.threshold)
+    if spec.min_effect is not None and item.effect is not None:
         drifted = drifted and item.effect >= spec.min_effect
     return replace(item, drifted=drifted, adjusted=adjusted)
+
+
+def _p_value(item: ColumnDrift) -> float | None:
+    if item.value is None:
+        return None
+    return item.value if _method(item).is_p_value else item.p_value
 
 
 def _method(item: ColumnDrift) -> DriftMethod:

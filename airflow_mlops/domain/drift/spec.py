@@ -1,8 +1,8 @@
 """What an author says of drift: which columns, by which method, from which value on, and what else may not change."""
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from airflow_mlops.domain.dataset import Snapshot
@@ -65,7 +65,8 @@ class DriftSpec(Document):
 
     text: tuple[TextColumn | str, ...] = ()
     """Columns of texts that people or models write. Their descriptors, such as the number of words, are compared like
-    numbers, and what they are about by a classifier."""
+    numbers, and what they are about by a classifier. A column of which more than half of the values differ is taken for
+    one by itself, without descriptors."""
     embeddings: tuple[str, ...] = ()
     """Columns of lists of numbers. They are compared by a classifier, or by ``mmd`` where ``by_column`` says so."""
 
@@ -148,6 +149,10 @@ class DriftSpec(Document):
         if own is not None:
             return own
         return SEPARATIONS.get(method, self.significance if method.is_p_value else self.threshold)
+
+    def with_texts(self, columns: Sequence[str]) -> Self:
+        """Return the spec with more columns of texts, of which the form is not watched."""
+        return replace(self, text=(*self.text, *(TextColumn(column=name, described=False) for name in columns)))
 
     @property
     def texts(self) -> tuple[TextColumn, ...]:

@@ -46,11 +46,14 @@ class TextColumn(Document):
     """Regular expressions by a name, such as ``{"order": "[A-Z]{2}[0-9]{6}"}`` for ``comment.matches(order)``."""
     is_json: bool = False
     """Whether texts should be JSON: the share of those that are is watched, too."""
+    described: bool = True
+    """Whether its form is watched, too: its length, its words and its sentences."""
 
     @property
     def descriptors(self) -> tuple[Descriptor, ...]:
         """What is measured of each text."""
         plain = [DescriptorKind.TEXT_LENGTH, DescriptorKind.WORD_COUNT, DescriptorKind.SENTENCE_COUNT]
+        plain = plain if self.described else []
         plain += [DescriptorKind.IS_VALID_JSON] if self.is_json else []
         return (
             *(Descriptor(column=self.column, kind=kind, name=f"{self.column}.{kind.value}") for kind in plain),

@@ -64,6 +64,23 @@ class KnownRows:
         return ""
 
 
+def rests_on(known: KnownRows) -> dict[str, int]:
+    """Return how many rows each metric of a binary task rests on; one that is not named rests on all of them.
+
+    A ranking rests on the rarer class, a share on its denominator, and f1 on the mean of its two.
+    """
+    label = known.positive
+    positive, called = (int((values == label).sum()) for values in (known.truth, known.predictions.prediction))
+    rarer = min(positive, len(known.truth) - positive)
+    return {
+        "roc_auc": rarer,
+        "average_precision": rarer,
+        "precision": called,
+        "recall": positive,
+        "f1": (positive + called) // 2,
+    }
+
+
 def sample_positions(rows: int, most: int) -> Array:
     """Return the positions of a random sample, the same for the same number of rows, in order."""
     import numpy as np

@@ -44,6 +44,7 @@ def report(
 ) -> PerformanceReport:
     spec = values.pop("spec", PerformanceSpec())
     found = WindowMetric(
+        rests_on=values.pop("rests_on", None),
         metric=metric,
         higher_is_better=metric_of(task, metric).higher_is_better,
         promised=promised,
@@ -115,6 +116,32 @@ def test_nothing_is_decided_on_few_labels_and_the_reason_says_why(given: dict[st
     found = judge(report(around(0.1), around(0.9), **given))
     assert found.verdict is CheckVerdict.UNDECIDED
     assert why in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "rests_on", "spec", "verdict"),
+    [
+        ("roc_auc", 19, {}, CheckVerdict.UNDECIDED),
+        ("roc_auc", 20, {}, CheckVerdict.VIOLATED),
+        ("precision", 0, {}, CheckVerdict.UNDECIDED),
+        ("precision", 0, {"min_of_class": 0}, CheckVerdict.VIOLATED),
+        ("accuracy", None, {}, CheckVerdict.VIOLATED),
+    ],
+)
+def test_metric_that_rests_on_few_answers_decides_nothing(
+    metric: str, rests_on: int | None, spec: dict[str, Any], verdict: CheckVerdict
+) -> None:
+    given = report(around(0.1), around(0.9), metric=metric, rests_on=rests_on, spec=PerformanceSpec(**spec))
+    assert judge(given).verdict is verdict
+
+
+def test_few_answers_of_the_class_that_counts_are_said_and_an_estimate_stands_in() -> None:
+    found = judge(report(around(0.1), around(0.9), metric="recall", rests_on=3, estimated=around(0.9)))
+    assert found.reasons[0] == (
+        "recall is 0.1000, but rests on 3 answers of the positive class, fewer than the 20 that a verdict takes "
+        "(min_of_class)."
+    )
+    assert found.reasons[1].startswith("Estimated without labels, not measured: recall 0.9000")
 
 
 def test_without_a_promise_nothing_is_decided() -> None:

@@ -57,6 +57,19 @@ def test_distances_and_columns_without_a_value_are_no_tests_that_are_corrected_f
     assert [(item.drifted, item.adjusted) for item in found] == [(True, 0.04), (True, None), (False, None)]
 
 
+def test_chance_of_texts_and_embeddings_is_one_of_the_tests_that_are_corrected_for() -> None:
+    def told(p_value: float, value: float = 0.6) -> ColumnDrift:
+        return ColumnDrift(
+            column="t", method="domain_classifier", value=value, threshold=0.55, drifted=False, p_value=p_value
+        )
+
+    few = [column("x", 0.9, method="ks"), told(0.04), told(0.005), told(0.005, value=0.5)]
+    assert [item.drifted for item in judge_columns(few, DriftSpec())] == [False, True, True, False]
+    found = judge_columns(few, DriftSpec(correction=BH))
+    assert [item.adjusted for item in found] == pytest.approx([0.9, 0.16 / 3, 0.01, 0.01])
+    assert [item.drifted for item in found] == [False, False, True, False]
+
+
 @pytest.mark.parametrize(("effect", "drifted"), [(0.01, False), (0.05, True), (None, True)])
 def test_sure_difference_that_is_too_small_to_matter_is_no_drift(effect: float | None, *, drifted: bool) -> None:
     [found] = judge_columns([column(value=1e-9, method="ks", effect=effect)], DriftSpec(min_effect=0.05))
