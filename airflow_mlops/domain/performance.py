@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from airflow_mlops.domain.drift.found import ColumnDrift
+from airflow_mlops.domain.drift.report import MOST_TIMES
 from airflow_mlops.domain.evaluation import METRICS, Estimate, LearningTask, Metric
 from airflow_mlops.domain.evaluation_diagnostics import CalibrationBin
 from airflow_mlops.domain.monitoring import CheckVerdict, Window
@@ -195,6 +197,8 @@ class PerformanceReport(Document):
     """Of the evaluation that holds the promise."""
     metrics: tuple[WindowMetric, ...] = ()
     cause: Cause | None = None
+    label_drift: ColumnDrift | None = None
+    """Of the labels against those of the holdout, where both are known. It is told, and decides nothing."""
     calibration_promised: tuple[CalibrationBin, ...] = ()
     calibration: tuple[CalibrationBin, ...] = ()
     notes: tuple[str, ...] = ()
@@ -210,7 +214,7 @@ class PerformanceReport(Document):
         """Return what is drawn over windows, the metric that decides first.
 
         Each is there as ``<metric>``, ``<metric>.promised`` and ``<metric>.estimated``, as far as it is known, with the
-        ends of the intervals as ``.low`` and ``.high``.
+        ends of the intervals as ``.low`` and ``.high``. ``label_drift`` is how many times its threshold that is.
         """
         found = {"labelled_share": self.counts.labelled_share}
         if (decisive := self.find(self.metric)) is not None:
@@ -220,6 +224,8 @@ class PerformanceReport(Document):
             found |= _figures(f"{self.metric}.estimated", decisive.estimated)
         if self.cause:
             found |= _figures("concept_effect", self.cause.concept) | _figures("input_effect", self.cause.inputs)
+        if self.label_drift:
+            found["label_drift"] = min(self.label_drift.times_threshold, MOST_TIMES)
         for item in self.metrics:
             found |= _figures(item.metric, item.measured)
         return found

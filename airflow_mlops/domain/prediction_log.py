@@ -217,7 +217,12 @@ def log_folder(model_version: str, moment: datetime) -> str:
 
     The names carry no data of their own (no ``date=``), so that a snapshot of any part of the log reads like any other.
     """
-    return f"v{quote(model_version, safe='')}/{moment.astimezone(UTC):%Y-%m-%d}"
+    return f"{version_folder(model_version)}/{moment.astimezone(UTC):%Y-%m-%d}"
+
+
+def version_folder(model_version: str) -> str:
+    """Return the name of the folder of one version."""
+    return f"v{quote(model_version, safe='')}"
 
 
 def may_hold(path: str, window: Window) -> bool:

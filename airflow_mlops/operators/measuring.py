@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from airflow_mlops.domain.drift import ColumnDrift, DriftMethod
 from airflow_mlops.domain.evaluation import METRICS, Estimate, LearningTask
 from airflow_mlops.domain.evaluation_diagnostics import CalibrationBin, Diagnostics
 from airflow_mlops.domain.performance import Cause, PerformanceReport, PerformanceSpec, WindowMetric, metric_of
@@ -66,6 +67,7 @@ class Measuring:
         measured = self.measure()
         estimated = self.estimate()
         promised = self.promised()
+        label_drift = self.label_drift() if measured else None
         enough = not why_too_few(self.answers.counts, self.spec)
         is_rare = self.rests_on.get(metric, self.spec.min_of_class) < self.spec.min_of_class
         return PerformanceReport(
@@ -89,6 +91,7 @@ class Measuring:
                 for item in METRICS[task]
             ),
             cause=self.cause() if enough and not is_rare and metric in measured else None,
+            label_drift=label_drift,
             calibration_promised=_calibration_of_candidate(evaluation.diagnostics) if evaluation else (),
             calibration=self.calibration() if measured else (),
             notes=(*self.promise.notes, *self.answers.notes, *self.notes),
@@ -202,6 +205,22 @@ class Measuring:
         )
         self.notes += notes
         return cause
+
+    def label_drift(self) -> ColumnDrift | None:
+        """Return whether what comes true has changed since the holdout, and note it when it has."""
+        from airflow_mlops.engines.numpy.label_drift import compare_labels
+
+        holdout = self.promise.holdout
+        if holdout is None or self.known is None:
+            return None
+        found = compare_labels(self.task, holdout.truth, self.known.truth)
+        if found.drifted:
+            sign = "≤" if DriftMethod(found.method).is_p_value else "≥"
+            self.notes.append(
+                f"The labels have drifted from those of the holdout: {found.method} {found.value:.2g} "
+                f"({sign} {found.threshold:g})."
+            )
+        return found
 
     def calibration(self) -> tuple[CalibrationBin, ...]:
         """Return how often what was said came true."""

@@ -10,8 +10,10 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, Window, WindowCheck
-from airflow_mlops.domain.prediction_log import PREDICTED_AT, may_hold
+from airflow_mlops.domain.prediction_log import PREDICTED_AT, may_hold, version_folder
+from airflow_mlops.domain.registry import CHAMPION
 from airflow_mlops.exceptions import NoRowsError
+from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.windows import record_check
 
@@ -30,11 +32,15 @@ class PredictionWindowOperator(DatasetSnapshotOperator):
     :param log: where the log lies: a folder or a glob, as ``source`` of ``DatasetSnapshotOperator`` (templated).
     :param window_start: ISO 8601 (templated).
     :param window_end: ISO 8601; answers at this very moment are in the next window (templated).
+    :param model_version: take the answers of this version alone, or with ``champion`` of the champion of this moment,
+        by the folders ``v<version>`` of the log. Needed where versions have other features, since all files of a
+        snapshot have the same columns. ``None`` takes those of all versions (templated).
+    :param mlflow_conn_id: the MLflow connection, in which the champion is looked up.
 
     Returns a :class:`~airflow_mlops.domain.dataset.Snapshot` as a dict.
     """
 
-    template_fields: Sequence[str] = ("model_name", "source", "start", "end")
+    template_fields: Sequence[str] = ("model_name", "source", "start", "end", "model_version")
     ui_color = "#d0e0e3"
 
     def __init__(
@@ -44,6 +50,8 @@ class PredictionWindowOperator(DatasetSnapshotOperator):
         log: Any,
         window_start: Any = "{{ data_interval_start }}",
         window_end: Any = "{{ data_interval_end }}",
+        model_version: str | None = None,
+        mlflow_conn_id: str = MlflowHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         is_known = isinstance(model_name, str) and "{{" not in model_name
@@ -56,6 +64,8 @@ class PredictionWindowOperator(DatasetSnapshotOperator):
             **kwargs,
         )
         self.model_name = model_name
+        self.model_version = model_version
+        self.mlflow_conn_id = mlflow_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Take the snapshot, and record that there was something to take, or that there was not."""
@@ -78,7 +88,24 @@ class PredictionWindowOperator(DatasetSnapshotOperator):
         if not files:
             msg = f"None of the {len(found):,} files in {self.source} is of a day from {window}."
             raise NoRowsError(msg)
-        return files
+        return files if self.model_version in {None, "", "None"} else self._of_version(files)
+
+    def _of_version(self, files: list[Storage]) -> list[Storage]:
+        folder = version_folder(self._version())
+        chosen = [file for file in files if folder in file.uri.split("/")[:-1]]
+        if not chosen:
+            msg = f"None of the {len(files):,} files of {self.source} in the window lies in a folder {folder}."
+            raise NoRowsError(msg)
+        return chosen
+
+    def _version(self) -> str:
+        if self.model_version != CHAMPION:
+            return str(self.model_version)
+        champion = MlflowHook(self.mlflow_conn_id).engine().version_by_alias(self.model_name, CHAMPION)
+        if champion is None:
+            msg = f"No version of {self.model_name} has the alias {CHAMPION} yet, so that none has answered."
+            raise AirflowSkipException(msg)
+        return champion.version
 
     def _check(self, window: Window, *, rows: int, reasons: tuple[str, ...] = ()) -> WindowCheck:
         return WindowCheck(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_mlops.domain.audit.entry import Chain, EventKind
 from airflow_mlops.domain.dataset import Snapshot
@@ -22,7 +23,9 @@ from airflow_mlops.hooks.audit import audit_trail
 from airflow_mlops.hooks.storage import artifact_store, open_storage
 from airflow_mlops.operators.dataset import DatasetSnapshotOperator
 from airflow_mlops.operators.drift import DriftCheckOperator
+from airflow_mlops.operators.prediction_window import PredictionWindowOperator
 from airflow_mlops.operators.profile import ProfileOperator
+from airflow_mlops.prediction_log import PredictionLog
 
 from .test_evaluation_operator import loop
 from .test_promotion_operators import Loop
@@ -176,6 +179,33 @@ def test_answers_of_two_versions_are_no_drift_of_the_predictions_of_one(loop: Lo
     alone = check(loop, snapshot(loop, "alone", rows(prediction=said, **log)), day=2)
     assert alone.verdict is VIOLATED
     assert alone.reasons[0].startswith("The prediction prediction has drifted")
+
+
+def test_window_of_the_champion_alone_follows_the_alias(loop: Loop) -> None:
+    def take() -> Any:
+        task = PredictionWindowOperator(
+            task_id="window",
+            model_name=loop.model_name,
+            log=str(loop.folder / "log"),
+            window_start=START.isoformat(),
+            window_end=(START + DAY).isoformat(),
+            model_version="champion",
+        )
+        return Snapshot.from_dict(task.execute(loop.context(task)))
+
+    answer(loop, "none", 3)
+    with pytest.raises(AirflowSkipException, match="has the alias champion yet"):
+        take()
+    version = promoted(loop, snapshot(loop, "train", rows()))
+    answer(loop, version.version, 5)
+    answer(loop, f"{version.version}0", 7)
+    assert take().rows == 5
+
+
+def answer(loop: Loop, version: str, count: int) -> None:
+    with PredictionLog(loop.folder / "log", model_name=loop.model_name, model_version=version, features={}) as log:
+        for _ in range(count):
+            log.write({}, prediction=0.5, predicted_at=START)
 
 
 def test_report_shows_every_column_and_evidently_stands_beside_it(loop: Loop) -> None:

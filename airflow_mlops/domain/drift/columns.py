@@ -136,7 +136,7 @@ def without_mixed_predictions(
         return spec, ()
     note = (
         f"{others:,} of {current.rows:,} answers are not of version {version}, so that no {' or '.join(names)} is "
-        f"compared. Give the window of that version alone, such as the folder v{version} of the log."
+        f"compared. Take the window of that version alone, by PredictionWindowOperator's model_version."
     )
     return replace(spec, prediction=(), ignore=(*spec.ignore, *names)), (note,)
 

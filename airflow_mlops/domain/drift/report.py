@@ -21,7 +21,7 @@ class ProfileReference(Document):
     rows: int
 
 
-_MOST_TIMES = 1e6
+MOST_TIMES = 1e6
 """Of a p-value of zero: infinity is no JSON."""
 
 
@@ -46,7 +46,7 @@ class DriftReport(Document):
             figures["volume"] = self.volume.ratio
         columns = (*drift.prediction, *drift.label, *furthest_first(drift.columns))
         figures |= {
-            f"drift.{item.column}": min(item.times_threshold, _MOST_TIMES) for item in columns if item.value is not None
+            f"drift.{item.column}": min(item.times_threshold, MOST_TIMES) for item in columns if item.value is not None
         }
         return WindowCheck(
             kind=CheckKind.DATA_DRIFT,

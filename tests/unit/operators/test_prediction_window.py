@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, Window
 from airflow_mlops.domain.prediction_log import may_hold
 from airflow_mlops.engines.snapshots import read_manifest
+from airflow_mlops.exceptions import DatasetError
 from airflow_mlops.hooks.monitoring import monitoring_records
 from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.operators.prediction_window import PredictionWindowOperator, production_dataset
@@ -37,9 +38,9 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
-def take(log: Path, start: datetime = START, end: datetime = START + DAY) -> dict[str, Any]:
+def take(log: Path, start: datetime = START, end: datetime = START + DAY, **more: Any) -> dict[str, Any]:
     task = PredictionWindowOperator(
-        task_id="window", model_name="late", log=str(log), window_start=str(start), window_end=str(end)
+        task_id="window", model_name="late", log=str(log), window_start=str(start), window_end=str(end), **more
     )
     ti = SimpleNamespace(dag_id="watch", run_id="run", task_id="window", map_index=-1)
     context: Any = {"ti": ti, "outlet_events": defaultdict(lambda: SimpleNamespace(extra=None))}
@@ -57,6 +58,19 @@ def test_window_holds_the_answers_of_its_time_and_reads_the_files_of_its_days_al
     sources = read_manifest(open_storage(snapshot["uri"])).sources
     assert {Path(source.uri).parent.name for source in sources} == {"2026-03-01"}
     assert quality().verdict is CheckVerdict.PASSED
+
+
+def test_version_with_other_features_has_a_window_of_its_own(log: Path) -> None:
+    with PredictionLog(
+        log, model_name="late", model_version="3", features={"y": str}, flush_seconds=999, prediction=float
+    ) as other:
+        other.write({"y": "new"}, prediction=0.5, predicted_at=START)
+    with pytest.raises(DatasetError, match="All files of a dataset need the same columns"):
+        take(log)
+    assert take(log, model_version="3")["rows"] == 1
+    assert take(log, model_version="2")["rows"] == 4
+    with pytest.raises(AirflowSkipException, match="lies in a folder v4"):
+        take(log, model_version="4")
 
 
 def test_window_across_midnight_reads_both_days(log: Path) -> None:
