@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator, Context, ExceptionRetryPolicy, RetryAction
 from airflow_mlops.domain.work_key import WorkKey
 from airflow_mlops.exceptions import PermanentError
 from airflow_mlops.hooks.storage import artifact_store
+from airflow_mlops.operators.supervision import end_with_supervisor
 
 if TYPE_CHECKING:
     from airflow_mlops.engines.fsspec import Storage
@@ -25,6 +26,11 @@ class MlopsOperator(BaseOperator):
     def __init__(self, **kwargs: Any) -> None:
         permanent_errors_fail(kwargs)
         super().__init__(**kwargs)
+
+    def pre_execute(self, context: Any) -> None:
+        """Tie the task's process to the worker's: of a worker that was killed, nothing goes on beside its retry."""
+        super().pre_execute(context)
+        end_with_supervisor()
 
 
 def permanent_errors_fail(kwargs: dict[str, Any]) -> None:

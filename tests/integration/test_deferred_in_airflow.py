@@ -53,6 +53,7 @@ for name, program, deferrable, seconds in (
     ("freed_and_killed", SAYING, True, 3600),
     ("limited", SLOW_TO_STOP, True, 30),
     ("waited_for", SLOW_TO_STOP, False, 3600),
+    ("orphaned", SAYING, False, 3600),
 ):
     with DAG(dag_id=name, schedule=None, dagrun_timeout=timedelta(seconds=seconds)):
         DockerTrainingOperator(
@@ -162,7 +163,7 @@ def stack(shell_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         folder,
         backend="docker",
         dags=folder / "dags",
-        dag_ids=("freed", "freed_and_killed", "limited", "waited_for"),
+        dag_ids=("freed", "freed_and_killed", "limited", "waited_for", "orphaned"),
         airflow_port=0,
         mlflow_port=0,
     ) as stack:
@@ -236,3 +237,17 @@ def test_a_job_that_outlives_its_killed_task_is_ended_all_the_same(
     stack.airflow._send("PATCH", path, {"new_state": "failed"})
     training.assert_ended_with_all_that_was_left()
     assert training.state() == "failed"
+
+
+def test_a_task_ends_with_its_killed_worker_and_leaves_the_job_to_a_retry(
+    train: Callable[[str], Training], stack: TrainingStack
+) -> None:
+    training = train("orphaned")
+    training.until_printed("line 1")
+    task = psutil.Process(stack.airflow._get("/api/v2/dags/orphaned/dagRuns/once/taskInstances/train")["pid"])
+    worker = task.parent()
+    assert worker is not None
+    worker.kill()
+    assert psutil.wait_procs([task], timeout=30)[0] == [task]
+    assert [container.status for container in training.containers()] == ["running"]
+    assert training.run().info.status == "RUNNING"
