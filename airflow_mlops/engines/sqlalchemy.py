@@ -7,7 +7,7 @@ becomes DOUBLE, JSON and UUID become text, and what a snapshot cannot hold is an
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +148,10 @@ def open_source(engine: "Engine", source: SqlSource) -> Iterator[OpenSource]:
         head = f"SELECT * FROM ({statement}\n) AS airflow_mlops_source WHERE 1 = 0"  # noqa: S608 - the author's
         with connection.exec_driver_sql(head, execution_options=_VERBATIM) as result:
             assert result.cursor is not None  # noqa: S101 - a result that returns rows has one
-            columns = _columns(engine.dialect.name, result.cursor.description, source)
+            description = result.cursor.description
+        columns = _columns(engine.dialect.name, description, source)
+        if engine.dialect.name == "postgresql":
+            columns = _with_enums(connection, columns, [item[1] for item in description])
         yield OpenSource(engine=lazy, connection=connection, statement=statement, columns=columns)
 
 
@@ -200,6 +203,23 @@ def _columns(dialect: str, description: Sequence[Any], source: SqlSource) -> tup
         msg = f"{source} has the column {doubled[0]!r} twice. Name each once, by AS."
         raise DatasetError(msg)
     return tuple(SqlColumn(name=str(item[0]), type=_type(dialect, item)) for item in description)
+
+
+def _with_enums(
+    connection: "Connection", columns: tuple[SqlColumn, ...], codes: Sequence[Any]
+) -> tuple[SqlColumn, ...]:
+    """Return columns of enumerations and of ``citext`` as the texts that they are: each database numbers them anew."""
+    unknown = {code for column, code in zip(columns, codes, strict=True) if not column.type}
+    if not unknown:
+        return columns
+    statement = (
+        f"SELECT oid FROM pg_type WHERE oid IN ({', '.join(map(str, sorted(unknown)))}) "  # noqa: S608 - numbers
+        "AND (typtype = 'e' OR typname = 'citext')"
+    )
+    texts = set(connection.exec_driver_sql(statement, execution_options=_VERBATIM).scalars())
+    return tuple(
+        replace(column, type="string") if code in texts else column for column, code in zip(columns, codes, strict=True)
+    )
 
 
 def _type(dialect: str, item: Any) -> str:

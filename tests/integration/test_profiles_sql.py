@@ -1,5 +1,6 @@
 """The same profile, counted by PostgreSQL, by DuckDB and out of Parquet files."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,23 @@ def test_empty_table_has_a_profile_without_values(in_postgres: Callable[..., Dat
     text = found.column("text")
     assert text is not None
     assert text.distribution == Categories(counts={})
+
+
+def test_enumerations_and_padded_texts_are_counted_as_a_snapshot_holds_them(postgres: str) -> None:
+    engine = sa.create_engine(postgres)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE data (mood mood, code char(4), key uuid);"
+            "INSERT INTO data VALUES ('ok', 'ab', NULL), ('sad', 'ab', NULL), ('ok', NULL, gen_random_uuid())"
+        )
+        rows = connection.exec_driver_sql("SELECT mood, code, key::text FROM data").fetchall()
+    engine.dispose()
+    source = SqlSource.of("postgres_tests", table="data")
+    with sql_engine("postgres_tests") as database, open_source(database, source) as opened:
+        types = {column.name: column.type for column in opened.columns}
+        profile = profile_sql(opened.fetch, f"({opened.statement})", types, dialect="postgresql")
+    for place, column in enumerate(profile.columns):
+        expected = Counter(row[place] for row in rows if row[place] is not None)
+        assert isinstance(column.distribution, Categories), column
+        assert column.distribution.counts == expected
+    assert profile.columns[1].nulls == 1

@@ -64,7 +64,10 @@ class _Column:
 
     @property
     def text(self) -> str:
-        return f"CASE WHEN {self.sql} THEN 'true' ELSE 'false' END" if self.type == "bool" else f"({self.sql})::text"
+        if self.type == "bool":
+            return f"CASE WHEN {self.sql} THEN 'true' ELSE 'false' END"
+        # A cast to text drops the blanks at the end of a PostgreSQL CHAR(n), which a client and a snapshot get.
+        return f"CASE WHEN {self.sql} IS NOT NULL THEN concat({self.sql}) END"
 
 
 def profile_sql(
