@@ -2,21 +2,29 @@
 
 What happens before there is a model belongs to the chain of its dataset: snapshots, validations and trainings. A
 model's chain begins with a registration, which names the entry of the training, and so all that led to it.
+
+Every operator imports this, so the results that it is told of are imported for the type checker alone: a Dag that takes
+a snapshot need not know what an evaluation is.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from __future__ import annotations
 
-from airflow_mlops.domain.approval import Approval
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 from airflow_mlops.domain.audit.entry import AuditEntry, Chain, EventKind, Happening
-from airflow_mlops.domain.dataset import Snapshot, SnapshotManifest
-from airflow_mlops.domain.drift.report import DriftReport
-from airflow_mlops.domain.evaluation import Estimate, Evaluation, EvidenceReference
-from airflow_mlops.domain.promotion import Promotion, PromotionDecision
 from airflow_mlops.domain.registry import CHAMPION, ModelVersion
-from airflow_mlops.domain.training import TrainingResult
-from airflow_mlops.domain.validation import ValidationReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow_mlops.domain.approval import Approval
+    from airflow_mlops.domain.dataset import Snapshot, SnapshotManifest
+    from airflow_mlops.domain.drift.report import DriftReport
+    from airflow_mlops.domain.evaluation import Estimate, Evaluation, EvidenceReference
+    from airflow_mlops.domain.promotion import Promotion, PromotionDecision
+    from airflow_mlops.domain.training import TrainingResult
+    from airflow_mlops.domain.validation import ValidationReport
 
 _SHORT = 12
 """Characters of a digest that people compare."""
