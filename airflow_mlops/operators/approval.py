@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -116,11 +117,15 @@ class PromotionApprovalOperator(ApprovalOperator):
         wait = rules.wait_until(0, asked_at, asked_at)
         self.response_timeout = wait and max(wait, _SHORTEST_WAIT)
         self._tell(context, "question", 0.0)
+        given = self.notifiers
+        self.notifiers = _fresh(given)
         try:
             return super().execute(context)
         except TaskAwaitingInput as parked:
             parked.kwargs = {"asked_at": asked_at.isoformat(), "step": 0}
             raise
+        finally:
+            self.notifiers = given
 
     def read(self, context: Context) -> tuple[PromotionDecision, ApprovalRules]:
         """Return the decision and the rules of the policy that made it, or refuse when one of them has changed."""
@@ -285,7 +290,7 @@ class PromotionApprovalOperator(ApprovalOperator):
         self.subject = self._subject(decision, rules)
         self._tell(context, notice.kind.value, notice.after_hours)
         self.log.info("Nobody has answered for %g hours: %s.", notice.after_hours, notice.kind.value)
-        for notifier in [notifiers] if isinstance(notifiers, BaseNotifier) else notifiers:
+        for notifier in _fresh(notifiers):
             try:
                 notifier(context)
             except Exception:
@@ -336,6 +341,11 @@ class PromotionApprovalOperator(ApprovalOperator):
             else "",
         }
         cast("dict[str, Any]", context)["approval"] = notice  # Airflow's type knows its own keys alone
+
+
+def _fresh(notifiers: Notifiers) -> list[BaseNotifier]:
+    """Return copies to be called, since rendering overwrites a notifier's templates: the next message needs them."""
+    return [copy.copy(notifier) for notifier in ([notifiers] if isinstance(notifiers, BaseNotifier) else notifiers)]
 
 
 def _trained(version: ModelVersion, mlflow: MlflowEngine) -> TrainedVersion:

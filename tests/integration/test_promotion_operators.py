@@ -553,6 +553,16 @@ def test_notices_that_are_due_at_once_are_all_sent_and_the_wait_goes_on(loop: Lo
     assert timedelta(hours=4) < parked.value.timeout < timedelta(hours=5)
 
 
+def test_each_message_of_one_notifier_has_its_own_text(loop: Loop, candidate: ModelVersion) -> None:
+    policy = with_rules(remind_after_hours=(1.0, 2.0), escalate_after_hours=3.0)
+    decision = loop.gate(loop.evidence(candidate, 0.8), policy)
+    kept: list[str] = []
+    notes = Notes(kept, "{{ approval.kind }} after {{ approval.hours }} hours")
+    with pytest.raises(TaskAwaitingInput):
+        wait_over(loop, policy, decision, 4.0, notifiers=notes, escalation_notifiers=notes)
+    assert kept == ["reminder after 1.0 hours", "reminder after 2.0 hours", "escalation after 3.0 hours"]
+
+
 def test_notifier_that_fails_does_not_end_the_question(loop: Loop, candidate: ModelVersion) -> None:
     policy = with_rules(remind_after_hours=(1.0,))
     decision = loop.gate(loop.evidence(candidate, 0.8), policy)
