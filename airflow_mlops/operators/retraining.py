@@ -26,8 +26,9 @@ from airflow_mlops.hooks.audit import audit_trail
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.hooks.monitoring import monitoring_records
 from airflow_mlops.links.mlflow import HistoryLink
+from airflow_mlops.links.report import report_url
 from airflow_mlops.operators.audit import append_event
-from airflow_mlops.operators.base import MlopsOperator, work_key_of
+from airflow_mlops.operators.base import MlopsOperator, report_folder, work_key_of
 from airflow_mlops.operators.monitoring_alerts import (
     ALERT_FORGOTTEN,
     FORGOTTEN,
@@ -35,6 +36,7 @@ from airflow_mlops.operators.monitoring_alerts import (
     Notifiers,
     has_alert,
     send_alert,
+    shown_at,
     task_url,
 )
 
@@ -183,15 +185,17 @@ class RetrainDecisionOperator(MlopsOperator):
 
     def show(self, records: MonitoringRecords, context: Context) -> str:
         """Write the page of the model's history, link it in the UI, and return its address."""
-        page = records.folder / "history.html"
         entries = audit_trail().newest(Chain.of_model(self.model_name))
-        html = render_history(
-            self.model_name, records.newest_outcomes(HISTORY_WINDOWS), records.newest_decisions(), entries, utcnow()
-        )
+        outcomes = [_with_pages(outcome, context) for outcome in records.newest_outcomes(HISTORY_WINDOWS)]
+        html = render_history(self.model_name, outcomes, records.newest_decisions(), entries, utcnow())
+        (records.folder / "history.html").write_text(html)
+        if address := self._shown_in_mlflow(html):
+            HistoryLink.persist(context, address)
+            return address
+        page = report_folder(context) / "history.html"
         page.write_text(html)
-        address = self._shown_in_mlflow(html) or page.uri
-        HistoryLink.persist(context, address)
-        return address
+        HistoryLink.persist(context, report_url(work_key_of(context), "history.html"))
+        return shown_at(page.uri, context)
 
     def _shown_in_mlflow(self, html: str) -> str:
         """Keep the page in the champion's MLflow run, where a browser can open it; return "" where that is not so."""
@@ -202,7 +206,7 @@ class RetrainDecisionOperator(MlopsOperator):
             champion = mlflow.version_by_alias(self.model_name, CHAMPION)
             return mlflow.log_page(champion.run_id, "monitoring/history.html", html) if champion else ""
         except (MlopsError, AirflowNotFoundException) as error:
-            self.log.warning("The history is in the artifact store only: %s", error)
+            self.log.warning("MLflow does not show the history: %s", error)
             return ""
 
     def _age(self, decision: RetrainDecision, context: Context) -> timedelta:
@@ -279,6 +283,14 @@ def quality_check(report: ValidationReport, model_name: str, window: Window) -> 
         figures={"failed_expectations": float(report.failure_count)},
         report_uri=report.report_uri,
     )
+
+
+def _with_pages(outcome: WindowOutcome, context: Context) -> WindowOutcome:
+    """Return the outcome with its reports where people can open them."""
+    checks = (
+        replace(check, report_uri=check.report_uri and shown_at(check.report_uri, context)) for check in outcome.checks
+    )
+    return replace(outcome, checks=tuple(checks))
 
 
 def _waiting(model_name: str, window: Window) -> RetrainDecision:

@@ -1,5 +1,6 @@
 """The decision on a real artifact store: told once, whatever happens in between."""
 
+import json
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from airflow.sdk import BaseNotifier
@@ -16,9 +18,11 @@ from airflow_mlops.domain.monitoring import CheckKind, CheckVerdict, Window, Win
 from airflow_mlops.domain.retraining import RetrainDecision, RetrainPolicy, RetrainVerdict
 from airflow_mlops.domain.training_request import RetrainingEvent
 from airflow_mlops.domain.validation import ValidationReport
+from airflow_mlops.domain.work_key import WorkKey
 from airflow_mlops.exceptions import InvalidInputError
 from airflow_mlops.hooks.audit import audit_trail
 from airflow_mlops.hooks.monitoring import monitoring_records
+from airflow_mlops.links.report import report_url
 from airflow_mlops.operators.retraining import RETRAININGS, RetrainDecisionOperator, quality_check
 from airflow_mlops.operators.windows import record_check
 
@@ -39,13 +43,13 @@ class Airflow:
         self.events: list[Any] = []
         self.links: dict[str, str] = {}
 
-    def run(self, run_id: str, *, fails: bool = False, **arguments: Any) -> RetrainDecision:
+    def run(self, run_id: str, *, dag_id: str = "watch", fails: bool = False, **arguments: Any) -> RetrainDecision:
         added: list[Any] = []
 
         def add(asset: Any, extra: dict[str, Any]) -> None:
             added.append(SimpleNamespace(asset=asset, extra=extra, timestamp=datetime.now(UTC)))
 
-        ti = SimpleNamespace(dag_id="watch", run_id=run_id, task_id="decide", map_index=-1)
+        ti = SimpleNamespace(dag_id=dag_id, run_id=run_id, task_id="decide", map_index=-1)
         ti.xcom_push = lambda key, value: self.links.update({key: value})
         context: Any = {
             "dag": None,
@@ -219,9 +223,37 @@ def test_message_groups_what_a_window_brought_with_links(
         "late is not trained again: there is data drift and bias in this window, but not yet often enough.\n\n"
         "Report on data drift: file:///data_drift-1.html\n"
         "Report on bias: file:///bias-1.html\n"
-        f"History of the model: {store}/monitoring/late/history.html\n"
+        "History of the model: http://airflow:8080/mlops/reports/?dag_id=watch&run_id=scheduled__1_1&task_id=decide"
+        "&map_index=-1&name=history.html\n"
         "Task: http://airflow:8080/dags/watch/runs/scheduled__1%2B1/tasks/decide"
     )
+
+
+@pytest.mark.parametrize("dag", ["watch", "überwacht"])
+def test_message_links_reports_where_airflow_shows_them(
+    dag: str, airflow: Airflow, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://mlops.example/airflow")
+    key = WorkKey(dag_id=dag, run_id="scheduled__1+1", task_id="drift", map_index=2)
+    report = store / "reports" / key.path / "drift.html"
+    found = replace(WindowCheck.from_dict(check(1)), report_uri=str(report))
+    record_check(found)
+    box = Mailbox("{{ monitoring.links | tojson }}")
+    airflow.run(key.run_id, dag_id=dag, checks=[found.to_dict()], notifiers=box)
+    (message,) = map(json.loads, box.sent)
+
+    def opened(url: str) -> Path:
+        where = urlsplit(url)
+        assert (where.scheme, where.netloc, where.path) == ("https", "mlops.example", "/airflow/mlops/reports/")
+        asked = dict(parse_qsl(where.query))
+        assert (asked["dag_id"], asked["map_index"]) == (dag, "-1")
+        folder = WorkKey(dag_id=dag, run_id=asked["run_id"], task_id=asked["task_id"]).path
+        return store / "reports" / folder / asked["name"]
+
+    assert opened(message["Report on data drift"]) == report
+    history = opened(message["History of the model"])
+    assert message["Report on data drift"].replace("&", "&amp;") in history.read_text()
+    assert opened(f"https://mlops.example{airflow.links['mlops_history_url']}") == history
 
 
 def test_every_window_with_a_finding_is_told_where_that_is_asked_for(airflow: Airflow) -> None:
@@ -310,7 +342,9 @@ def test_page_of_the_history_is_written_and_linked(airflow: Airflow, store: Path
         airflow.run(str(number), checks=[check(number)])
     page = (store / "monitoring/late/history.html").read_text()
     assert "Retrain late: data drift of version 1" in page
-    assert airflow.links["mlops_history_url"] == str(store / "monitoring/late/history.html")
+    linked = WorkKey(dag_id="watch", run_id="2", task_id="decide")
+    assert airflow.links["mlops_history_url"] == report_url(linked, "history.html")
+    assert (store / "reports/watch/2/decide/history.html").read_text() == page
 
 
 def test_all_figures_of_a_check_stay_in_its_record_and_the_outcome_is_small(airflow: Airflow, store: Path) -> None:
@@ -347,12 +381,14 @@ def test_window_judged_on_a_version_that_was_just_replaced_starts_nothing(airflo
     assert airflow.run("3", checks=[check(3)]).is_retraining
 
 
-def test_history_of_a_model_that_mlflow_does_not_know_is_in_the_artifact_store(
+def test_history_of_a_model_that_mlflow_does_not_know_is_shown_by_airflow(
     airflow: Airflow, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MLFLOW_DEFAULT", '{"conn_type": "mlflow"}')  # without a host
     airflow.run("1", checks=[check(1)], mlflow_conn_id="mlflow_default")
-    assert airflow.links["mlops_history_url"] == str(store / "monitoring/late/history.html")
+    linked = WorkKey(dag_id="watch", run_id="1", task_id="decide")
+    assert airflow.links["mlops_history_url"] == report_url(linked, "history.html")
+    assert (store / "reports/watch/1/decide/history.html").exists()
 
 
 def test_message_that_could_not_be_sent_is_sent_by_the_next_run(
