@@ -10,14 +10,18 @@ from airflow.providers.docker.operators.docker import DockerOperator
 from airflow.sdk import Context
 from docker.types import Mount
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, Metric, Param
 
 
 class LoggedDockerOperator(DockerOperator):
     """Train on a snapshot in a folder that is mounted, and log parameters, data, metrics and model to MLflow.
 
     The same memory and CPUs, no network, and no container left in the end. A mount is quicker than a copy, and works
-    where the worker is the Docker host.
+    where the worker is the Docker host. As after ``mlflow.log_model``, the run lists its model, and the task returns
+    both ids, so that another can register it. MLflow gets everything by as few requests as its client can.
+
+    What it leaves out: it does not look whether the data are what they were, knows neither which image a tag meant nor
+    what the job used, and a failed training leaves no run. A retry trains again.
     """
 
     def __init__(
@@ -35,7 +39,7 @@ class LoggedDockerOperator(DockerOperator):
         self.experiment_name = experiment_name
         self.hyperparameters = hyperparameters
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> dict[str, str]:  # type: ignore[override]  # It returns what was printed.
         """Lay out the inputs, run the container, and log what it left."""
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -46,9 +50,9 @@ class LoggedDockerOperator(DockerOperator):
                 shutil.copy(file, folder / "input/data/train")
             self.mounts = [Mount("/opt/ml", name, type="bind")]
             super().execute(context)
-            self.log_training(folder)
+            return self.log_training(folder)
 
-    def log_training(self, folder: Path) -> None:
+    def log_training(self, folder: Path) -> dict[str, str]:
         """Log it as one MLflow run with one model."""
         client = MlflowClient(self.tracking_uri)
         experiment = client.get_experiment_by_name(self.experiment_name)
@@ -66,4 +70,6 @@ class LoggedDockerOperator(DockerOperator):
         model = client.create_logged_model(experiment.experiment_id, name="model", source_run_id=run_id)
         client.log_model_artifacts(model.model_id, str(folder / "model"))
         client.finalize_logged_model(model.model_id, "READY")
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         client.set_terminated(run_id, "FINISHED")
+        return {"run_id": run_id, "model_id": model.model_id}

@@ -14,11 +14,10 @@ from typing import Any
 from benchmarks.dags import read_dags
 from benchmarks.docker_image import IMAGE
 
-JOB_SECONDS = 2.0
-SCRIPT = f"""
-busybox sleep {JOB_SECONDS}
-echo '{{"auc": 0.7}}' > /opt/ml/output/data/metrics.json
-echo 'flavors: {{}}' > /opt/ml/model/MLmodel
+SCRIPT = """
+busybox sleep 2.$((RANDOM % 10))
+echo '{"auc": 0.7}' > /opt/ml/output/data/metrics.json
+echo 'flavors: {}' > /opt/ml/model/MLmodel
 """
 DAGS = """
 from airflow.sdk import DAG

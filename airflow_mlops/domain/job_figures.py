@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from airflow_mlops.domain.job import METRIC_STEPS, METRICS
 from airflow_mlops.exceptions import JobOutputError
@@ -18,6 +18,23 @@ class MetricStep:
     name: str
     value: float
     step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobMetrics:
+    """What a job measured, or why it cannot be read."""
+
+    final: Mapping[str, float] = field(default_factory=dict)
+    steps: Sequence[MetricStep] = ()
+    problem: JobOutputError | None = None
+
+    @classmethod
+    def read(cls, output: Path) -> Self:
+        """Read all metrics of a collected job."""
+        try:
+            return cls(final=read_metrics(output), steps=read_metric_steps(output))
+        except JobOutputError as error:
+            return cls(problem=error)
 
 
 def read_metrics(output: Path) -> dict[str, float]:

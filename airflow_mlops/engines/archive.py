@@ -3,7 +3,7 @@
 import functools
 import io
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -63,20 +63,51 @@ def unpack(chunks: Iterator[bytes], output: Path, budget: OutputBudget) -> None:
     :raises JobOutOfDiskError: when it holds too much.
     """
     output.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BufferedReader(_Chunks(chunks)), mode="r|") as archive:
+    with _opened(chunks) as archive:
         for member in archive:
-            if not (member.isfile() or member.isdir()):
-                msg = f"The job left {member.name}, which is a link or a device. Leave plain files and folders only."
-                raise JobOutputError(msg)
-            if PurePosixPath(member.name).is_absolute():
-                msg = f"The job left {member.name}, which is outside of its folder."
-                raise JobOutputError(msg)
-            budget.take(member.size if member.isfile() else 0)
-            try:
-                archive.extract(member, output, filter="data")
-            except tarfile.FilterError as error:
-                msg = f"The job left {member.name}, which is outside of its folder."
-                raise JobOutputError(msg) from error
+            _extract(archive, member, member.name, output, budget)
+
+
+def unpack_parts(
+    chunks: Iterator[bytes], parts: Collection[str], output: Path, budget: OutputBudget, *, most_else: int
+) -> bool:
+    """Write some folders of a folder's tar stream below ``output``, see :func:`unpack`, and pass over what else it has.
+
+    :param parts: names in that folder, whose own name every member of the stream begins with.
+    :param most_else: bytes of other files; after so many nothing is read any more.
+    :return: whether all was read.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    passed = 0
+    with _opened(chunks) as archive:
+        for member in archive:
+            name = member.name.partition("/")[2]
+            if name.partition("/")[0] in parts:
+                _extract(archive, member, name, output, budget)
+            else:
+                passed += member.size
+            if passed > most_else:
+                return False
+    return True
+
+
+def _opened(chunks: Iterator[bytes]) -> tarfile.TarFile:
+    return tarfile.open(fileobj=io.BufferedReader(_Chunks(chunks)), mode="r|")
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, output: Path, budget: OutputBudget) -> None:
+    if not (member.isfile() or member.isdir()):
+        msg = f"The job left {name}, which is a link or a device. Leave plain files and folders only."
+        raise JobOutputError(msg)
+    if PurePosixPath(name).is_absolute():
+        msg = f"The job left {name}, which is outside of its folder."
+        raise JobOutputError(msg)
+    budget.take(member.size if member.isfile() else 0)
+    try:
+        archive.extract(member.replace(name=name), output, filter="data")
+    except tarfile.FilterError as error:
+        msg = f"The job left {name}, which is outside of its folder."
+        raise JobOutputError(msg) from error
 
 
 def _secrets(secrets: Mapping[str, str], owner: int) -> Iterator[bytes]:

@@ -4,13 +4,14 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Context
 
 from airflow_mlops.domain.dataset import Snapshot
-from airflow_mlops.domain.job import BASE_DIR, CODE, Job, JobLimits
+from airflow_mlops.domain.job import BASE_DIR, CODE, Job, JobEngine, JobLimits
 from airflow_mlops.domain.secrets import hidden_texts, redact
 from airflow_mlops.exceptions import DatasetError, InvalidInputError
 from airflow_mlops.hooks.storage import open_storage
@@ -41,6 +42,20 @@ def local_channel(snapshot: Snapshot) -> Iterator[Path]:
         for part in local.parts:
             (Path(folder) / part.name).symlink_to(part.absolute())
         yield Path(folder)
+
+
+@contextlib.contextmanager
+def prepared(job: Job, engine: JobEngine) -> Iterator[Future[None]]:
+    """Let the engine prepare the job while something else is done. Its error, if any, is in what is given."""
+    with ThreadPoolExecutor(1) as pool:
+        preparing = pool.submit(engine.prepare, job)
+        try:
+            yield preparing
+        except BaseException:
+            with contextlib.suppress(Exception):  # Another error is on its way, and says more.
+                preparing.result()
+                engine.discard(job)
+            raise
 
 
 def job_limits(limits: JobLimits | Mapping[str, Any] | None) -> JobLimits:

@@ -16,15 +16,17 @@ class TrainingMemory:
     A worker may die at any moment, so a try writes down what it has begun before it goes on. After a failure that was
     recorded, there is nothing left to go on with, and the state is deleted. After a success it stays: Airflow may not
     have heard of that success, and then starts a retry, which returns the same result.
+
+    :param is_new: nothing of this work was begun before, so that the store need not be asked.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, is_new: bool = False) -> None:
         ti = context["ti"]
         self._store = context["task_state_store"]
         self._max_tries = ti.max_tries
         self._clear_number = context["dag_run"].clear_number or 0
         self._try_number = ti.try_number
-        self._stored: object = _UNREAD
+        self._stored: object = None if is_new else _UNREAD
 
     def is_retried(self, error: BaseException, policy: RetryPolicy | None) -> bool:
         """Whether Airflow starts another try when this one fails of that error."""

@@ -19,21 +19,30 @@ from airflow_mlops.operators.training import DockerTrainingOperator
 _SERVER = get_context("forkserver")
 _SERVER.set_forkserver_preload(["tests.integration.faults", "mlflow", "docker"])
 
+_STORE = "mlflow.store.artifact.mlflow_artifacts_repo.MlflowArtifactsRepository"
 KILL_POINTS: dict[str, tuple[str, str]] = {
     "before the run is begun": ("before", "airflow_mlops.engines.mlflow.MlflowEngine.start_run"),
     "before the run is written down": ("after", "airflow_mlops.engines.mlflow.MlflowEngine.start_run"),
     "before submit": ("before", "airflow_mlops.engines.docker.DockerEngine.submit"),
     "before the inputs are copied": ("before", "docker.models.containers.Container.put_archive"),
     "before the container starts": ("before", "docker.models.containers.Container.start"),
+    "as the container has started": ("after", "docker.models.containers.Container.start"),
+    "before the run is known to Airflow": ("before", "airflow_mlops.operators.memory.TrainingMemory.remember"),
+    "before parameters are logged": ("before", "airflow_mlops.engines.mlflow.MlflowEngine.log_params"),
+    "before data are logged": ("before", "airflow_mlops.engines.mlflow.MlflowEngine.log_dataset"),
     "after submit": ("after", "airflow_mlops.engines.docker.DockerEngine.submit"),
     "while the job runs": ("before", "airflow_mlops.engines.docker.engine.follow"),
     "before collecting": ("before", "airflow_mlops.engines.docker.DockerEngine.collect"),
-    "while collecting": ("after", "airflow_mlops.engines.docker.files.unpack"),
+    "while collecting": ("after", "airflow_mlops.engines.docker.files.unpack_parts"),
     "after the metrics": ("after", "airflow_mlops.engines.mlflow.MlflowEngine.log_metrics"),
-    "before the model is uploaded": ("before", "mlflow.MlflowClient.log_model_artifacts"),
+    "before the model is linked": ("before", "mlflow.MlflowClient.log_outputs"),
+    "after the model is linked": ("after", "mlflow.MlflowClient.log_outputs"),
+    "before the model is uploaded": ("before", f"{_STORE}.log_artifacts"),
     "before the model is ready": ("before", "mlflow.MlflowClient.finalize_logged_model"),
     "after the model": ("after", "airflow_mlops.engines.mlflow.MlflowEngine.log_model"),
     "after the result is written down": ("before", "airflow_mlops.operators.training.DockerTrainingOperator._finish"),
+    "before the training is in the audit trail": ("before", "airflow_mlops.operators.training.ending.append_event"),
+    "before the run has ended": ("before", "airflow_mlops.engines.mlflow.MlflowEngine.end_run"),
     "after the run has ended": ("after", "airflow_mlops.engines.mlflow.MlflowEngine.end_run"),
     "before the task returns": ("after", "airflow_mlops.engines.docker.DockerEngine.remove"),
 }

@@ -122,6 +122,17 @@ def test_a_job_finds_its_inputs_and_leaves_a_model(run: Run, output: Path, log: 
     assert (output / "output/data/metrics.json").read_text() == '{"auc": 0.7}\n'
 
 
+def test_results_are_found_among_much_else(run: Run, output: Path) -> None:
+    run(
+        """
+        dd if=/dev/zero of=/opt/ml/checkpoint bs=1M count=2
+        echo '{}' > /opt/ml/output/data/metrics.json
+        echo > /opt/ml/model/MLmodel
+        """
+    )
+    assert {path.name for path in output.rglob("*") if path.is_file()} == {"MLmodel", "metrics.json"}
+
+
 def test_a_job_that_scores_finds_the_model(run: Run, tmp_path: Path, log: list[str]) -> None:
     (tmp_path / "given" / "deep").mkdir(parents=True)
     (tmp_path / "given" / "deep" / "weights").write_text("w")
@@ -632,7 +643,7 @@ def test_gpus_are_asked_of_docker(make_job: MakeJob, client: "DockerClient", gpu
     from airflow_mlops.engines.docker.settings import container_settings
 
     job = make_job("true", gpus=gpus)
-    container = client.containers.create(**container_settings(job, client.images.get(str(job.image))))
+    container = client.containers.create(**container_settings(job, str(job.image)))
     (request,) = container.attrs["HostConfig"]["DeviceRequests"]
     container.remove(v=True)
     assert (request["Count"], request["DeviceIDs"], request["Capabilities"]) == (count, ids, [["gpu"]])

@@ -286,6 +286,7 @@ def test_a_retry_records_the_job_that_an_earlier_try_could_not(
         with pytest.raises(MlflowUnavailableError):
             task.execute(docker(GOOD))
     (begun,) = task.runs()
+    task.try_number = 2
     result = task.execute(docker(GOOD))
     (run,) = task.runs()
     assert (begun.info.status, run.info.status) == ("RUNNING", "FINISHED")

@@ -1,15 +1,13 @@
 """What an ended container left, and how it ended."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_mlops.domain.collection import OutputBudget
 from airflow_mlops.domain.job import BASE_DIR, FAILURE, MODEL, RESULTS, JobHandle, JobLimits, JobResult, JobState
 from airflow_mlops.domain.job_end import judge_end, read_reason
 from airflow_mlops.domain.polling import WallLimit
 from airflow_mlops.engines.docker.containers import parse_time
-from airflow_mlops.engines.docker.files import fetch_folder, read_file
+from airflow_mlops.engines.docker.files import fetch_folders, read_file
 from airflow_mlops.engines.docker.following import read_tail
 from airflow_mlops.exceptions import JobOutOfDiskError
 
@@ -37,18 +35,15 @@ def collect_output(
     """Copy what the ended job left, and judge its end. Of a failed one, the model is of no use."""
     state = container.attrs["State"]
     exit_code = int(state["ExitCode"])
-    budget = OutputBudget(limits)
     problem = ""
     client = container.client
     assert client is not None  # noqa: S101 - the SDK gave the container
     end = judge_container(container, wall_limit, "")
     folders = [RESULTS, MODEL] if end is JobState.SUCCEEDED else [RESULTS]
-    with ThreadPoolExecutor(len(folders)) as pool:  # The host needs its time to begin each.
-        for fetching in [pool.submit(fetch_folder, container, folder, output, budget) for folder in folders]:
-            try:
-                fetching.result()
-            except JobOutOfDiskError as error:
-                problem = str(error)
+    try:
+        fetch_folders(container, folders, output, limits)
+    except JobOutOfDiskError as error:
+        problem = str(error)
     reason = problem
     if end is JobState.SUCCEEDED:
         end = JobState.OUT_OF_DISK if problem else end

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from docker.errors import APIError
     from docker.models.containers import Container
 
+UNSTARTED = "created"
+"""Docker's word for a container that was made and not started."""
 NOT_FOUND = 404
 CONFLICT = 409
 _NEWEST_DF_API = (1, 44)  # From 1.52 on, the answer has another form.
@@ -34,12 +36,12 @@ def find_containers(client: "DockerClient", work_key: str, job_id: str | None) -
 
 def remove_unstarted(client: "DockerClient") -> None:
     """Remove containers that were made long ago and never started: their task died in between, for the last time."""
-    filters: dict[str, str | list[str] | bool] = {"label": LABEL_WORK_KEY, "status": "created"}
+    filters: dict[str, str | list[str] | bool] = {"label": LABEL_WORK_KEY, "status": UNSTARTED}
     now = time.time()
     for container in client.containers.list(all=True, filters=filters, ignore_removed=True):
         is_new = abs(now - parse_time(container.attrs["Created"]).timestamp()) < _UNSTARTED_SECONDS
         if not is_new:
-            remove_container(container)
+            remove_container(client, str(container.id))
 
 
 def is_gone(client: "DockerClient", job_id: str) -> bool:
@@ -52,12 +54,12 @@ def is_gone(client: "DockerClient", job_id: str) -> bool:
         return True
 
 
-def remove_container(container: "Container") -> None:
-    """Remove a container with its volume, running or not, also if another is just doing so."""
+def remove_container(client: "DockerClient", container: str) -> None:
+    """Remove a container with its volume, by its id or name, running or not, also if it is gone or about to go."""
     from docker.errors import APIError
 
     try:
-        container.remove(force=True, v=True)
+        client.api.remove_container(container, force=True, v=True)
     except APIError as error:
         is_gone_or_going = error.status_code == NOT_FOUND or "already in progress" in str(error)
         if not is_gone_or_going:

@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING
 from airflow_mlops.domain.collection import LogLines, OutputBudget
 from airflow_mlops.domain.job import (
     BASE_DIR,
-    LABEL_FINGERPRINT,
-    LABEL_PREPARED_SECONDS,
     METRIC_STEPS,
     RESULTS,
     SALVAGED_LOG,
@@ -33,12 +31,10 @@ from airflow_mlops.domain.job import (
 )
 from airflow_mlops.domain.polling import WallLimit, follow
 from airflow_mlops.domain.progress import JobProgress
-from airflow_mlops.engines.archive import pack
-from airflow_mlops.engines.docker.collecting import collect_output, judge_container
+from airflow_mlops.engines.docker.collecting import collect_output
 from airflow_mlops.engines.docker.connection import open_client
 from airflow_mlops.engines.docker.containers import (
-    CONFLICT,
-    explain,
+    UNSTARTED,
     find_containers,
     is_gone,
     parse_time,
@@ -50,22 +46,20 @@ from airflow_mlops.engines.docker.containers import (
 )
 from airflow_mlops.engines.docker.files import fetch_folder, read_file, wipe_secrets
 from airflow_mlops.engines.docker.following import Patience, open_log, read_tail, save_log
-from airflow_mlops.engines.docker.images import Origin, find_image
+from airflow_mlops.engines.docker.images import Origin
 from airflow_mlops.engines.docker.log import LogReader, TimedLog
 from airflow_mlops.engines.docker.scratch import guard
-from airflow_mlops.engines.docker.settings import JOB_USER, container_settings
+from airflow_mlops.engines.docker.settings import container_name
+from airflow_mlops.engines.docker.starting import ContainerStart
 from airflow_mlops.engines.docker.usage import UsageMeter, sample
 from airflow_mlops.exceptions import (
-    InvalidInputError,
     JobOutOfDiskError,
     JobOutputError,
     MlopsError,
-    TransientError,
 )
 
 if TYPE_CHECKING:
     from docker import DockerClient
-    from docker.models.containers import Container
 
 _LOG_SECONDS = 30.0  # for the rest of the log, once the job has ended
 
@@ -115,17 +109,15 @@ class DockerEngine:
         removed by :meth:`discard`; if its task dies, the retry does, or some later submission to the host.
         """
         with self._client() as client:
-            remove_unstarted(client)
-            if self._attachable(client, job) is None:
-                self._prepared[job.work_key] = str(self._create(client, job).id)
+            container = self._start(client, job).obtain()
+            if container.status == UNSTARTED:
+                self._prepared[job.work_key] = str(container.id)
 
     def discard(self, job: Job) -> None:
         """Remove what :meth:`prepare` has made, when it is not to be submitted. Any other job stays as it is."""
-        from docker.errors import NotFound
-
         if prepared := self._prepared.pop(job.work_key, ""):
-            with self._client() as client, contextlib.suppress(NotFound):
-                remove_container(client.containers.get(prepared))
+            with self._client() as client:
+                remove_container(client, prepared)
 
     def submit(self, job: Job) -> JobHandle:
         """Start ``job`` unless an earlier try has, and return without waiting for it.
@@ -135,12 +127,11 @@ class DockerEngine:
         :raises InvalidInputError: when the host refuses the job, such as for a network that it does not have.
         """
         with self._client() as client:
-            container = self._attachable(client, job)
-            if container is None:
-                remove_unstarted(client)
-                container = self._create(client, job)
-            if container.status == "created":
-                self._start(container, job)
+            start = self._start(client, job)
+            container = start.obtain(self._prepared.pop(job.work_key, ""))
+            if container.status == UNSTARTED:
+                start.start(container)
+                remove_unstarted(client)  # The job runs by now.
             container.reload()
             origin = Origin.of(client.images.get(container.attrs["Image"]), job.image or "")
             return JobHandle(
@@ -165,7 +156,8 @@ class DockerEngine:
         lines = LogLines(log, progress.log)
         with self._client() as client:
             # Both times are the host's: its clock may differ from the worker's, and the job may run since long ago.
-            begun = time.monotonic() - self._elapsed(client, handle)
+            elapsed = self._elapsed(client, handle)  # before the clock is read: no job is stopped before its time
+            begun = time.monotonic() - elapsed
             patience = Patience(self.patience_seconds)
             meter, ended = UsageMeter(handle.started_at, progress.usage), threading.Event()
             arguments = (handle.job_id, meter, lambda: time.monotonic() - begun, ended)
@@ -288,8 +280,11 @@ class DockerEngine:
     def remove(self, work_key: str) -> None:
         """Remove the container of this key with its volume, running or not. Does nothing when there is none."""
         with self._client() as client:
+            if self.job_id is None:
+                remove_container(client, container_name(work_key))
+                return
             for container in find_containers(client, work_key, self.job_id):
-                remove_container(container)
+                remove_container(client, str(container.id))
 
     def check(self) -> str:
         """Ask the host for its version, and return what to tell the person who asked whether it works."""
@@ -316,71 +311,15 @@ class DockerEngine:
         with contextlib.suppress(MlopsError), self._client() as client:
             guard(lambda: stop_overfull(client), ended)
 
-    # Start -----------------------------------------------------------------------------------------------------------
-
-    def _attachable(self, client: "DockerClient", job: Job) -> "Container | None":
-        """Return the container of an earlier try that runs or can be collected, and remove any other of this key.
-
-        One that was stopped from outside can not: that is what a retry cures. Nor one that was not started, since the
-        try may have died before it had all its inputs, unless this engine has prepared it.
-        """
-        found, prepared = None, self._prepared.pop(job.work_key, "")
-        for container in find_containers(client, job.work_key, self.job_id):
-            is_useful = (
-                container.id == prepared
-                or container.attrs["State"]["Running"]
-                or (
-                    container.status == "exited"
-                    and judge_container(container, self.wall_limit(job.limits.wall_seconds), "") is not JobState.STOPPED
-                )
-            )
-            if found is None and is_useful and container.labels.get(LABEL_FINGERPRINT) == job.fingerprint:
-                found = container
-            else:
-                remove_container(container)
-        return found
-
-    def _create(self, client: "DockerClient", job: Job) -> "Container":
-        """Make the container, and copy its inputs into it."""
-        from docker.errors import APIError
-
-        submitted = time.monotonic()
-        login = {"username": self.username, "password": self.password} if self.username else None
-        image = find_image(client, job.image, address=self.address, login=login)
-        settings = container_settings(job, image)
-        settings["labels"][LABEL_PREPARED_SECONDS] = f"{time.monotonic() - submitted:.3f}"
-        try:
-            container = client.containers.create(**settings)
-        except APIError as error:
-            if error.status_code != CONFLICT:
-                raise
-            msg = f"Another try of work {job.work_key} is starting its job on {self.address} at this moment."
-            raise TransientError(msg) from error
-        try:
-            container.put_archive(BASE_DIR, pack(job, owner=JOB_USER))
-        except BaseException:
-            with contextlib.suppress(Exception):  # The first error says more.
-                remove_container(container)
-            raise
-        return container
-
-    def _start(self, container: "Container", job: Job) -> None:
-        from docker.errors import APIError
-
-        try:
-            container.start()
-        except BaseException as error:
-            with contextlib.suppress(Exception):  # The first error says more.
-                remove_container(container)
-            if job.gpus and isinstance(error, APIError) and "device" in str(error):
-                msg = (
-                    f"The Docker host {self.address} cannot give the job its GPUs (gpus={job.gpus!r}): "
-                    f"{explain(error)}. Install the NVIDIA Container Toolkit there, or run the job elsewhere."
-                )
-                raise InvalidInputError(msg) from error
-            raise
-
-    # Connection ------------------------------------------------------------------------------------------------------
+    def _start(self, client: "DockerClient", job: Job) -> ContainerStart:
+        return ContainerStart(
+            client=client,
+            job=job,
+            address=self.address,
+            login={"username": self.username, "password": self.password} if self.username else None,
+            wall_limit=self.wall_limit(job.limits.wall_seconds),
+            job_id=self.job_id,
+        )
 
     def _client(self) -> contextlib.AbstractContextManager["DockerClient"]:
         tls = self.ca_certificate, self.client_certificate, self.client_key

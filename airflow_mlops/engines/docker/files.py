@@ -3,19 +3,24 @@
 import base64
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlops.domain.collection import OutputBudget
-from airflow_mlops.domain.job import BASE_DIR, LABEL_SECRETS
-from airflow_mlops.engines.archive import CHUNK_BYTES, pack_wiped, read_member, unpack
+from airflow_mlops.domain.job import BASE_DIR, LABEL_INPUT_BYTES, LABEL_SECRETS, JobLimits
+from airflow_mlops.engines.archive import CHUNK_BYTES, pack_wiped, read_member, unpack, unpack_parts
 from airflow_mlops.engines.docker.containers import NOT_FOUND
 from airflow_mlops.engines.docker.settings import JOB_USER
+from airflow_mlops.exceptions import JobOutOfDiskError
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
     from requests import Response
+
+_BYTES_ALONG = 2**20
+"""What costs less to read and pass over than another request."""
 
 
 @contextlib.contextmanager
@@ -69,3 +74,19 @@ def fetch_folder(container: "Container", folder: str, output: Path, budget: Outp
     """Copy a folder out of the container. The job can empty it, but not remove it."""
     with _archive(container, f"{BASE_DIR}/{folder}") as chunks:
         unpack(chunks, output, budget)
+
+
+def fetch_folders(container: "Container", folders: Sequence[str], output: Path, limits: JobLimits) -> None:
+    """Copy folders out of the container, by one request where little else comes along: to begin one takes its time.
+
+    :raises JobOutOfDiskError: when they hold too much. As many as can be are whole then.
+    """
+    if len(folders) > 1 and int(container.labels.get(LABEL_INPUT_BYTES, _BYTES_ALONG)) < _BYTES_ALONG:
+        with contextlib.suppress(JobOutOfDiskError), _archive(container, BASE_DIR) as chunks:
+            if unpack_parts(chunks, folders, output, OutputBudget(limits), most_else=_BYTES_ALONG):
+                return
+    budget = OutputBudget(limits)
+    with ThreadPoolExecutor(len(folders)) as pool:
+        fetching = [pool.submit(fetch_folder, container, folder, output, budget) for folder in folders]
+    for fetched in fetching:
+        fetched.result()

@@ -1,7 +1,7 @@
 """How the container of a job is set up: what it runs, as whom, and within which limits."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from airflow_mlops.domain.job import (
     BASE_DIR,
@@ -13,21 +13,21 @@ from airflow_mlops.domain.job import (
     Job,
 )
 
-if TYPE_CHECKING:
-    from docker.models.images import Image
-
 JOB_USER = 1000
 """User and group id that a job runs as, and that owns its files."""
 
 
-def container_settings(job: Job, image: "Image") -> dict[str, Any]:
-    """Return the container's settings."""
+def container_settings(job: Job, image: str) -> dict[str, Any]:
+    """Return the container's settings.
+
+    :param image: name, digest or id of an image on the host.
+    """
     from docker.types import DeviceRequest, LogConfig, Ulimit
 
     limits = job.limits
     memory = f"{limits.memory_mb}m"
     settings: dict[str, Any] = {
-        "image": image.id,
+        "image": image,
         "command": [job.command.value],
         "name": container_name(job.work_key),  # A name is unique on the host, so two tries cannot both start.
         "labels": {

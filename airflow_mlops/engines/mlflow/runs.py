@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -176,6 +177,7 @@ class MlflowRuns(MlflowServer):
         :param is_first_try: nobody can have uploaded a model of this run before, so that MLflow need not be asked.
         """
         from mlflow.entities import LoggedModelOutput
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         digest = tree_digest(folder)
         with self._client() as client:
@@ -196,11 +198,16 @@ class MlflowRuns(MlflowServer):
                     params=dict(params),
                     tags={TAG_MODEL_DIGEST: digest},
                 )
-            if model.status != "READY":
-                client.log_model_artifacts(model.model_id, str(folder))
-                client.finalize_logged_model(model.model_id, "READY")
-            if model.model_id not in outputs:
-                client.log_outputs(run.run_id, [LoggedModelOutput(model.model_id, step=0)])
+            with ThreadPoolExecutor(1) as pool:
+                links = [LoggedModelOutput(model.model_id, step=0)] if model.model_id not in outputs else []
+                linking = pool.submit(client.log_outputs, run.run_id, links) if links else None
+                if model.status != "READY":
+                    # What ``client.log_model_artifacts`` does, which asks the server first where the model's place is.
+                    place = get_artifact_repository(model.artifact_location, tracking_uri=self.tracking_uri)
+                    place.log_artifacts(str(folder))  # type: ignore[no-untyped-call]  # MLflow's
+                    client.finalize_logged_model(model.model_id, "READY")
+                if linking is not None:
+                    linking.result()
             return LoggedModel(model_id=model.model_id, uri=model.model_uri, digest=digest)
 
     def signature(self, source: str) -> Signature | None:

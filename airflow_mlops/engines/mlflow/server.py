@@ -1,18 +1,16 @@
 """A connection to an MLflow server, under its login, whose errors say whether a retry can help."""
 
 import contextlib
-import os
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_mlops.engines.mlflow.environment import SharedEnvironment
 from airflow_mlops.exceptions import MlflowUnavailableError, RegistryError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_ENVIRONMENT = threading.Lock()
 _REFUSALS = {
     "BAD_REQUEST",
     "INVALID_PARAMETER_VALUE",
@@ -28,6 +26,9 @@ _DEFAULTS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+
+
+_ENVIRONMENT = SharedEnvironment(_DEFAULTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class MlflowServer:
     @contextlib.contextmanager
     def _client(self) -> Iterator["MlflowClient"]:
         """Give a client under this connection's login, and tell an unreachable server apart from other errors."""
-        with _ENVIRONMENT, _environment({**self._defaults(), **self.environment, **self._address()}):
+        with _ENVIRONMENT.hold({**self.environment, **self._address()}):
             from mlflow import MlflowClient
             from mlflow.exceptions import MlflowException
 
@@ -79,10 +80,6 @@ class MlflowServer:
         """Name the server for ``models:/`` addresses, which MLflow resolves by its environment, whatever it is told."""
         return {"MLFLOW_TRACKING_URI": self.tracking_uri, "MLFLOW_REGISTRY_URI": self.tracking_uri}
 
-    @staticmethod
-    def _defaults() -> dict[str, str]:
-        return {name: value for name, value in _DEFAULTS.items() if name not in os.environ}
-
 
 def is_unreachable(error: Exception) -> bool:
     """Whether the server could not be asked, or failed itself, so that the same request may succeed later."""
@@ -100,17 +97,3 @@ def is_unreachable(error: Exception) -> bool:
 def _shorten(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= 300 else f"{text[:300]}…"  # noqa: PLR2004 - about three lines of a terminal
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import Context
-from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
 
-from airflow_mlops.domain.audit.events import model_trained
 from airflow_mlops.domain.dataset import Snapshot
 from airflow_mlops.domain.job import (
     MLMODEL,
@@ -27,10 +23,9 @@ from airflow_mlops.domain.job import (
     JobHandle,
     JobLimits,
     JobResult,
-    JobState,
 )
 from airflow_mlops.domain.job_end import require_success
-from airflow_mlops.domain.job_figures import read_metric_steps, read_metrics
+from airflow_mlops.domain.job_figures import JobMetrics
 from airflow_mlops.domain.registry import (
     TAG_BACKEND,
     TAG_CODE_VERSION,
@@ -39,7 +34,6 @@ from airflow_mlops.domain.registry import (
     TAG_DATASET_DIGEST,
     TAG_DATASET_NAME,
     TAG_DATASET_URI,
-    TAG_FAILURE,
     TAG_IMAGE,
     TAG_IMAGE_DIGEST,
     TAG_TASK_ID,
@@ -48,33 +42,28 @@ from airflow_mlops.domain.secrets import hidden_texts, redact
 from airflow_mlops.domain.training import Backend, RunRef, TrainingResult
 from airflow_mlops.exceptions import (
     JobOutputError,
-    JobStoppedError,
-    MlopsError,
-    TransientError,
 )
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.links.mlflow import MlflowRunLink
-from airflow_mlops.operators.audit import append_event
-from airflow_mlops.operators.base import MlopsOperator, work_key_of
+from airflow_mlops.operators.base import work_key_of
 from airflow_mlops.operators.jobs import (
     job_hyperparameters,
     job_limits,
     local_channel,
+    prepared,
     without_secrets,
 )
 from airflow_mlops.operators.live_metrics import LiveMetrics
 from airflow_mlops.operators.memory import TrainingMemory
-from airflow_mlops.salvage import keep_remains
+from airflow_mlops.operators.training.ending import TrainingEnds
 
 if TYPE_CHECKING:
-    from airflow_mlops.engines.mlflow import MlflowEngine
+    from airflow_mlops.engines.mlflow import LoggedModel, MlflowEngine
 
-_TAG_CHARACTERS = 5000  # MLflow's limit of a tag's value
-_STOPPED = (JobStoppedError, TaskDeferralTimeout)
 _LAST_METRIC = "system/job_seconds"  # When it is there, all metrics are.
 
 
-class TrainModelOperator(MlopsOperator):
+class TrainModelOperator(TrainingEnds):
     """Base of the training operators: run the job contract's ``train`` command, and log it as an MLflow run.
 
     A retry attaches to the job that an earlier try left running or finished, and trains anew where that one failed.
@@ -113,8 +102,6 @@ class TrainModelOperator(MlopsOperator):
     ui_color = "#cfe2f3"
 
     backend: ClassVar[Backend]
-    is_job_safe: ClassVar[bool] = False
-    """Whether the job goes on when its worker dies."""
 
     def __init__(
         self,
@@ -140,8 +127,6 @@ class TrainModelOperator(MlopsOperator):
         self.code_version = code_version
         self.run_name = run_name
         self.mlflow_conn_id = mlflow_conn_id
-        self._started: tuple[JobEngine, Job] | None = None
-        self._run: tuple[MlflowEngine, str] | None = None
 
     @abstractmethod
     def engine(self) -> JobEngine:
@@ -171,7 +156,8 @@ class TrainModelOperator(MlopsOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Train, record what the job left, and refuse what is no model."""
         snapshot = Snapshot.from_dict(self.dataset)
-        engine, mlflow, memory = self.engine(), MlflowHook(self.mlflow_conn_id).engine(), TrainingMemory(context)
+        engine, mlflow = self.engine(), MlflowHook(self.mlflow_conn_id).engine()
+        memory = TrainingMemory(context, is_new=context["ti"].try_number == 1)  # To clear a task counts on, too.
         self._end_cleared(snapshot, engine, mlflow, context, memory)
         if (state := memory.recall()) and state.result:
             self.log.info("An earlier try finished the training, but died before Airflow heard of it.")
@@ -179,15 +165,16 @@ class TrainModelOperator(MlopsOperator):
         with local_channel(snapshot) as channel:
             job = self.job(snapshot, channel, context)
             with self._ended(job, engine, mlflow, memory) as output:
-                with self._prepared(job, engine) as prepared:
+                with prepared(job, engine) as preparing:
                     run = self.begin(job, snapshot, mlflow, context, memory)
-                prepared.result()
+                preparing.result()
                 handle = self.submit(job, engine)
+                memory.remember(run, handle=handle)
+                self.describe(job, snapshot, run, mlflow, context)
                 if handle is None:
                     return self.complete(
                         job, snapshot=snapshot, run=run, engine=engine, mlflow=mlflow, context=context, output=output
                     )
-                memory.remember(run, handle=handle)
         return self.wait_deferred(job, run, handle)
 
     def complete(
@@ -202,20 +189,26 @@ class TrainModelOperator(MlopsOperator):
         output: Path,
     ) -> dict[str, Any]:
         """Measure, record and enforce: what is the same whether the worker waited for the job, or was freed."""
-        result = self.measure(job, engine, output)
-        metrics = self.record(result, output, run, mlflow, context)
-        self.enforce(job, result, output)
+        result, metrics = self.measure(job, engine, output), JobMetrics.read(output)
         is_first_try = context["ti"].try_number == 1
-        model = mlflow.log_model(
-            run, output / MODEL, name="model", params=job.hyperparameters, is_first_try=is_first_try
-        )
+
+        def upload() -> LoggedModel:
+            self.enforce(job, result, metrics, output)
+            return mlflow.log_model(
+                run, output / MODEL, name="model", params=job.hyperparameters, is_first_try=is_first_try
+            )
+
+        with ThreadPoolExecutor(1) as pool:
+            uploading = pool.submit(upload)
+            self.record(result, metrics, run, mlflow, context)  # What cannot be recorded goes before what is refused.
+        model = uploading.result()
         training = TrainingResult(
             run_id=run.run_id,
             experiment_id=run.experiment_id,
             model_uri=model.uri,
             model_id=model.model_id,
             model_digest=model.digest,
-            metrics=metrics,
+            metrics=metrics.final,
             dataset_name=snapshot.dataset_name,
             dataset_digest=snapshot.digest,
             dataset_uri=snapshot.uri,
@@ -231,7 +224,7 @@ class TrainModelOperator(MlopsOperator):
         return self._finish(training, engine, mlflow, context)
 
     def submit(self, job: Job, engine: JobEngine) -> JobHandle | None:
-        """Start the job without waiting for it, where that is asked for and possible; else return nothing."""
+        """Start the job without waiting for it, where that is possible. Return it if the worker is to be freed."""
         self.log.info("The train job runs %s, its work key is %s.", job.place, job.work_key)
         self._started = (engine, job)
         return None
@@ -243,7 +236,7 @@ class TrainModelOperator(MlopsOperator):
     def begin(
         self, job: Job, snapshot: Snapshot, mlflow: MlflowEngine, context: Context, memory: TrainingMemory
     ) -> RunRef:
-        """Start the MLflow run, with all that is known before the job starts."""
+        """Start the MLflow run. No job starts without one."""
         key = work_key_of(context)
         tags = {
             TAG_DAG_ID: key.dag_id,
@@ -266,11 +259,13 @@ class TrainModelOperator(MlopsOperator):
             is_first_try=context["ti"].try_number == 1,
         )
         self._run = (mlflow, run.run_id)
-        memory.remember(run)
+        return run
+
+    def describe(self, job: Job, snapshot: Snapshot, run: RunRef, mlflow: MlflowEngine, context: Context) -> None:
+        """Log what the job is given, and link the run in the UI. A job in a container runs by now."""
         MlflowRunLink.persist(context, mlflow.run_url(run.experiment_id, run.run_id))
         mlflow.log_params(run.run_id, job.hyperparameters)
         mlflow.log_dataset(run.run_id, snapshot, "training")
-        return run
 
     def measure(self, job: Job, engine: JobEngine, output: Path) -> JobResult:
         """Run the job to its end, its log in the task's log, and collect what it left into ``output``."""
@@ -285,31 +280,26 @@ class TrainModelOperator(MlopsOperator):
         return engine.run(job, output, log)
 
     def record(
-        self, result: JobResult, output: Path, run: RunRef, mlflow: MlflowEngine, context: Context
-    ) -> dict[str, float]:
-        """Log what ran and what it measured, and return the metrics. Of a failed job, log what can be read.
-
-        :raises JobOutputError: when a job succeeded and its metrics are not finite numbers.
-        """
+        self, result: JobResult, metrics: JobMetrics, run: RunRef, mlflow: MlflowEngine, context: Context
+    ) -> None:
+        """Log what ran and what it measured; of a failed job, what can be read."""
         tags = {TAG_IMAGE_DIGEST: result.image_digest, TAG_CODE_VERSION: self._code_version(result, context)}
-        given = {name: value for name, value in tags.items() if value}
-        try:
-            metrics, steps = read_metrics(output), read_metric_steps(output)
-        except JobOutputError:
-            if result.state is JobState.SUCCEEDED:
-                mlflow.set_tags(run.run_id, given)
-                raise
-            metrics, steps = {}, []
         is_first_try = context["ti"].try_number == 1
         if is_first_try or not mlflow.has_metric(run.run_id, _LAST_METRIC):  # Else an earlier try has logged them all.
             used = result.usage.to_metrics() if result.usage else {}
-            final = {**metrics, **used, _LAST_METRIC: result.seconds}
-            mlflow.log_metrics(run.run_id, final, steps, tags=given, started_at_ms=run.started_at_ms)
-        return metrics
+            mlflow.log_metrics(
+                run.run_id,
+                {**metrics.final, **used, _LAST_METRIC: result.seconds},
+                metrics.steps,
+                tags={name: value for name, value in tags.items() if value},
+                started_at_ms=run.started_at_ms,
+            )
 
-    def enforce(self, job: Job, result: JobResult, output: Path) -> None:
-        """Refuse a job that did not succeed, or left no MLflow model."""
+    def enforce(self, job: Job, result: JobResult, metrics: JobMetrics, output: Path) -> None:
+        """Refuse a job that did not succeed, or left metrics that are not finite numbers, or no MLflow model."""
         require_success(job, result)
+        if metrics.problem is not None:
+            raise metrics.problem
         if (output / MLMODEL).is_file():
             return
         found = sorted(path.relative_to(output).as_posix() for path in (output / MODEL).rglob("*"))[:10]
@@ -319,125 +309,6 @@ class TrainModelOperator(MlopsOperator):
             f"Save the model with MLflow, such as mlflow.sklearn.save_model(model, path='/opt/ml/model')."
         )
         raise JobOutputError(msg)
-
-    def on_kill(self) -> None:
-        """Stop the job. What waits for it then sees that it was stopped, keeps what it left, and ends the MLflow run.
-
-        Airflow kills the worker's process 5 seconds later. For a job that needs longer there is :meth:`abandon`.
-        """
-        work = [self.abandon]
-        if self._started is not None:
-            engine, job = self._started
-            work.append(lambda: engine.stop(job.work_key))
-        for each in work:  # This runs in a signal handler: what it interrupts may hold a lock.
-            threading.Thread(target=each, daemon=True).start()
-
-    def abandon(self) -> None:
-        """Do what must be done now, if the worker's process has no time to do it when the job has ended."""
-        if self._run is not None:
-            mlflow, run_id = self._run
-            mlflow.end_run(run_id, "KILLED")
-
-    def _earlier_run(self, mlflow: MlflowEngine, memory: TrainingMemory) -> RunRef | None:
-        """Return the run of an earlier try, if it can go on. The job of a process does not outlive its worker."""
-        state = memory.recall()
-        if state is None or not mlflow.is_running(state.run_id):
-            return None
-        if not self.is_job_safe:
-            mlflow.set_tags(state.run_id, {TAG_FAILURE: "The worker died, and the job with it"})
-            mlflow.end_run(state.run_id, "KILLED")
-            return None
-        return RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
-
-    def _end_cleared(
-        self, snapshot: Snapshot, engine: JobEngine, mlflow: MlflowEngine, context: Context, memory: TrainingMemory
-    ) -> None:
-        """End what was left of this task's work when a person cleared it, since now it is done anew."""
-        state = memory.recall_cleared()
-        if state is None:
-            return
-        job, run = self.job(snapshot, Path(), context), RunRef(run_id=state.run_id, experiment_id=state.experiment_id)
-        if state.result is None:
-            engine.stop(job.work_key)
-            self._keep(run.run_id, job, engine, mlflow)
-        if mlflow.is_running(run.run_id):
-            mlflow.set_tags(run.run_id, {TAG_FAILURE: "The task was cleared"})
-            mlflow.end_run(run.run_id, "KILLED")
-        engine.remove(job.work_key)
-        memory.forget()
-
-    def _finish(
-        self, training: TrainingResult, engine: JobEngine, mlflow: MlflowEngine, context: Context
-    ) -> dict[str, Any]:
-        """End the run and remove the job, once its result is written down. A retry does it again without harm."""
-        append_event(context, model_trained(training))
-        with ThreadPoolExecutor(1) as pool:
-            removing = pool.submit(engine.remove, training.work_key)
-            mlflow.end_run(training.run_id, "FINISHED")
-        with self._tolerated("The job could not be removed"):
-            removing.result()
-        return training.to_dict()
-
-    @contextlib.contextmanager
-    def _prepared(self, job: Job, engine: JobEngine) -> Iterator[Future[None]]:
-        """Let the engine prepare the job while something else is done. Its error, if any, is in what is given."""
-        with ThreadPoolExecutor(1) as pool:
-            preparing = pool.submit(engine.prepare, job)
-            try:
-                yield preparing
-            except BaseException:
-                with contextlib.suppress(Exception):  # Another error is on its way, and says more.
-                    preparing.result()
-                    engine.discard(job)
-                raise
-
-    @contextlib.contextmanager
-    def _ended(self, job: Job, engine: JobEngine, mlflow: MlflowEngine, memory: TrainingMemory) -> Iterator[Path]:
-        """Give a folder for the job's output. When the training fails, stop the job, and keep all that tells why.
-
-        An earlier try may have left a job even where this one has not come so far as to begin, or find, its run.
-        """
-        with tempfile.TemporaryDirectory(prefix="airflow-mlops-") as folder:
-            try:
-                yield Path(folder)
-            except BaseException as error:
-                is_stopped = isinstance(error, _STOPPED) or not isinstance(error, Exception)
-                is_curable = isinstance(error, (TransientError, TaskDeferralError)) and not is_stopped
-                if is_curable and memory.is_retried(error, self.retry_policy):
-                    self.log.warning("A retry goes on with the job and its MLflow run: %s", error)
-                    raise
-                run_id = self._run[1] if self._run else None
-                with self._tolerated("The job could not be stopped, or what it left not be kept"):
-                    engine.stop(job.work_key)
-                    if run_id:
-                        self._keep(run_id, job, engine, mlflow)
-                with self._tolerated("The MLflow run could not be ended"):
-                    if run_id:
-                        mlflow.set_tags(run_id, {TAG_FAILURE: f"{type(error).__name__}: {error}"[:_TAG_CHARACTERS]})
-                        mlflow.end_run(run_id, "KILLED" if is_stopped else "FAILED")
-                with self._tolerated("The job could not be removed"):
-                    self._remove(job, engine)
-                memory.forget()
-                self._started = self._run = None
-                raise
-
-    @staticmethod
-    def _keep(run_id: str, job: Job, engine: JobEngine, mlflow: MlflowEngine) -> None:
-        """Keep what a job left that did not succeed."""
-        hidden = hidden_texts(job.secrets)
-        keep_remains(job.work_key, job.limits, engine, mlflow, run_id=run_id, hidden=hidden)
-
-    def _remove(self, job: Job, engine: JobEngine) -> None:
-        """Remove a failed job, or keep it for inspection."""
-        engine.remove(job.work_key)
-
-    @contextlib.contextmanager
-    def _tolerated(self, what: str) -> Iterator[None]:
-        """Log an error of tidying up: it must not hide how the training ended."""
-        try:
-            yield
-        except MlopsError as error:
-            self.log.warning("%s: %s", what, error)
 
     def _code_version(self, result: JobResult, context: Context) -> str | None:
         bundle = getattr(context["ti"], "bundle_instance", None)  # The type of ``ti`` does not declare it.

@@ -60,9 +60,10 @@ class DeferrableTrainingOperator(TrainModelOperator):
         return DockerHostHook(self.docker_conn_id).engine()
 
     def submit(self, job: Job, engine: JobEngine) -> JobHandle | None:
-        """Submit the job, if the worker is not to wait for it."""
+        """Submit the job."""
         super().submit(job, engine)
-        return cast("DockerEngine", engine).submit(job) if self.deferrable else None  # It is what ``engine`` returns.
+        self._handle = cast("DockerEngine", engine).submit(job)  # It is what ``engine`` returns.
+        return self._handle if self.deferrable else None
 
     def wait_deferred(self, job: Job, run: RunRef, handle: JobHandle) -> NoReturn:
         """Let a triggerer wait for the job."""
@@ -105,9 +106,8 @@ class DeferrableTrainingOperator(TrainModelOperator):
 
     def run_job(self, job: Job, engine: JobEngine, output: Path, log: Callable[[str], None]) -> JobResult:
         """Run the job to its end, or go on where a triggerer has followed it to."""
-        docker = cast("DockerEngine", engine)  # It is what ``engine`` returns.
-        self._handle = self._handle or docker.submit(job)
-        return docker.resume(self._handle, job.limits, output, log, self._progress)
+        assert self._handle is not None  # noqa: S101 - submitted by this or another process
+        return cast("DockerEngine", engine).resume(self._handle, job.limits, output, log, self._progress)
 
     def abandon(self) -> None:
         """Leave the job to a process that outlives the task's, and ends what the task has no time to end."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_mlops.domain.collection import OutputBudget
 from airflow_mlops.domain.job import Job, JobCommand, JobLimits
-from airflow_mlops.engines.archive import pack, unpack
+from airflow_mlops.engines.archive import pack, unpack, unpack_parts
 from airflow_mlops.exceptions import InvalidInputError, JobOutOfDiskError, JobOutputError
 
 BUDGET_MB = 1
@@ -105,3 +105,29 @@ def test_more_than_the_budget_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(JobOutOfDiskError):
         unpack(tar((member("model/weights"), too_much)), tmp_path, budget())
     assert not (tmp_path / "model").exists()
+
+
+def test_parts_of_a_folder_are_unpacked_and_the_rest_is_passed_over(tmp_path: Path) -> None:
+    link = member("ml/input/link", tarfile.SYMTYPE, "/etc/passwd")
+    stream = tar((member("ml/input/rows"), b"x" * 10), (link, b""), (member("ml/model/MLmodel"), b"m"))
+    assert unpack_parts(stream, ["model"], tmp_path / "output", budget(), most_else=10)
+    assert [path.name for path in (tmp_path / "output").rglob("*") if path.is_file()] == ["MLmodel"]
+
+
+def test_unpacking_parts_ends_where_too_much_else_comes_along(tmp_path: Path) -> None:
+    stream = tar((member("ml/checkpoints/1"), b"x" * 11), (member("ml/model/MLmodel"), b"m"))
+    assert not unpack_parts(stream, ["model"], tmp_path, budget(), most_else=10)
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        (member("ml/model/../../evil"), "outside of its folder"),
+        (member("ml/model/link", tarfile.SYMTYPE, "MLmodel"), "a link or a device"),
+    ],
+)
+def test_parts_are_not_to_be_trusted_either(tmp_path: Path, info: tarfile.TarInfo, words: str) -> None:
+    output = tmp_path / "output"
+    with pytest.raises(JobOutputError, match=words):
+        unpack_parts(tar((info, b"")), ["model"], output, budget(), most_else=10)
+    assert [path for path in tmp_path.rglob("*") if path != output] == []
