@@ -234,7 +234,8 @@ def describe(outcome: ExpectationOutcome) -> str:
     if outcome.unexpected_count is not None:
         sample = ", ".join(json.dumps(value, ensure_ascii=False) for value in outcome.unexpected_sample[:3])
         percent = f"{outcome.unexpected_percent or 0:.3g} %"
-        return f"{name}: {outcome.unexpected_count} unexpected values ({percent}) such as {sample:.100}"
+        such = f" such as {sample:.100}" if sample else ""
+        return f"{name}: {outcome.unexpected_count} unexpected values ({percent}){such}"
     return f"{name}: observed {json.dumps(outcome.observed, ensure_ascii=False):.100}"
 
 

@@ -32,8 +32,7 @@ def row_conditions(
     """Return the SQL condition of the rows that fail each expectation; ``None`` for one that no single row fails."""
     with connect(limits) as connection:
         types = _types(connection, files)
-        relation = with_nan(parquet_relation(files), types)
-        return [failing_predicate(item, types, relation) for item in expectations]
+        return [failing_predicate(item, types, parquet_relation(files)) for item in expectations]
 
 
 def separate_rows(

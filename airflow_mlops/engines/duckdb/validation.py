@@ -25,6 +25,8 @@ __all__ = ["Measured", "ParquetTable", "open_table"]
 _ASKS_PER_SCAN = 400
 _QUANTILE_ROWS = 8_000_000
 """DuckDB's quantiles hold all values in memory; above this many, values are sorted, which spills."""
+_SAMPLED_CHECKS = 1000
+"""Failing checks whose failing values are looked for, each by a query: as many as a report shows."""
 _REASON_LENGTH = 300
 _UNITS = {unit: 1024**power for power, unit in enumerate(("bytes", "KiB", "MiB", "GiB", "TiB"))}
 
@@ -35,10 +37,11 @@ class ParquetTable:
     def __init__(self, connection: "DuckDBPyConnection", relation: str, limits: DuckDbLimits) -> None:
         self._connection = connection
         self._limits = limits
+        self._samples_left = _SAMPLED_CHECKS
         self._groups: dict[tuple[str, tuple[str, ...]], tuple[int, int, int]] = {}
         self.types: Mapping[str, str] = {row[0]: row[1] for row in self._fetch(f"DESCRIBE FROM {relation}")}
         """The type of each column, as DuckDB writes it."""
-        self._relation = with_nan(relation, self.types)
+        self._files = relation
         ((limit,),) = self._fetch("SELECT current_setting('memory_limit')")
         amount, unit = str(limit).split()
         self.memory_limit = int(float(amount) * _UNITS[unit])
@@ -68,6 +71,10 @@ class ParquetTable:
                 reasons[index] = str(error)
         return measured, reasons
 
+    def _naming(self, *sql: str) -> str:
+        """Return the table with the columns that pieces of SQL name."""
+        return with_nan(self._files, self.types, *sql)
+
     def _scan(self, plans: Mapping[int, Plan]) -> dict[str, Any] | None:
         """Return the answers of all plans, or ``None`` when one of them is at fault, so that each has to go alone."""
         asks = dict.fromkeys(ask for item in plans.values() for ask in item.asks)
@@ -80,7 +87,7 @@ class ParquetTable:
         found: dict[str, Any] = {}
         for start in range(0, len(asks), _ASKS_PER_SCAN):
             some = asks[start : start + _ASKS_PER_SCAN]
-            (row,) = self._fetch(f"SELECT {', '.join(some)} FROM {self._relation}")
+            (row,) = self._fetch(f"SELECT {', '.join(some)} FROM {self._naming(*some)}")
             found.update(zip(some, row, strict=True))
         return found
 
@@ -91,7 +98,7 @@ class ParquetTable:
         if place not in self._groups:
             ((groups, doubles, largest),) = self._fetch(
                 "SELECT count(*), coalesce(sum(size) FILTER (WHERE size > 1), 0)::BIGINT, coalesce(max(size), 0) "
-                f"FROM (SELECT count(*) AS size FROM {self._relation} WHERE {selected} GROUP BY {names})"
+                f"FROM (SELECT count(*) AS size FROM {self._naming(selected, names)} WHERE {selected} GROUP BY {names})"
             )
             self._groups[place] = groups, doubles, largest
         return self._groups[place]
@@ -102,7 +109,8 @@ class ParquetTable:
 
         if count <= _QUANTILE_ROWS:
             shares = ", ".join(repr((rank + 0.5) / count) for rank in ranks)
-            query = f"SELECT quantile_disc({column.sql}, [{shares}]) FROM {self._relation} WHERE {selected}"
+            table = self._naming(selected, column.sql)
+            query = f"SELECT quantile_disc({column.sql}, [{shares}]) FROM {table} WHERE {selected}"
             with contextlib.suppress(duckdb.OutOfMemoryException):
                 return list(self._connection.execute(query).fetchall()[0][0])
         return [
@@ -124,16 +132,23 @@ class ParquetTable:
         # Without ORDER BY, lag() streams in the order of the files.
         return (
             f"(SELECT {column.sql} AS value, lag({column.sql}) OVER () AS previous "
-            f"FROM {self._relation} WHERE {selected})"
+            f"FROM {self._naming(selected, column.sql)} WHERE {selected})"
         )
 
     def rows(self, select: str, where: str, rest: str = "") -> list[tuple[Any, ...]]:
         """Return rows of the table."""
-        return self._fetch(f"SELECT {select} FROM {self._relation} WHERE {where} {rest}")
+        return self._fetch(f"SELECT {select} FROM {self._naming(select, where, rest)} WHERE {where} {rest}")
+
+    def sample(self, select: str, where: str, rest: str = "") -> list[tuple[Any, ...]]:
+        """Return some rows, or none when enough checks have theirs."""
+        if not self._samples_left:
+            return []
+        self._samples_left -= 1
+        return self.rows(select, where, f"{rest} LIMIT {SAMPLE_SIZE}")
 
     def count_query(self, query: str) -> tuple[int, list[tuple[Any, ...]]]:
         """Return the number of rows of a query on ``{batch}``, and some of them."""
-        inner = f"({query.strip().rstrip(';').replace('{batch}', self._relation)}\n)"
+        inner = f"({query.strip().rstrip(';').replace('{batch}', with_nan(self._files, self.types))}\n)"
         ((count,),) = self._fetch(f"SELECT count(*) FROM {inner}")
         return int(count), self._fetch(f"FROM {inner} LIMIT {SAMPLE_SIZE}") if count else []
 
@@ -176,6 +191,7 @@ def open_table(parts: Sequence[Path], limits: DuckDbLimits) -> Iterator[ParquetT
     with connect(limits) as connection:
         # A query in a suite is somebody's text: it reads this data, and no other file of the machine.
         connection.execute(f"SET allowed_paths = [{', '.join(literal(str(part)) for part in parts)}]")
+        connection.execute("SET parquet_metadata_cache = true")  # else each query reads what a thousand columns are
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         yield ParquetTable(connection, f"read_parquet([{files}], hive_partitioning = false)", limits)

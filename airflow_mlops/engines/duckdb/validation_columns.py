@@ -17,6 +17,8 @@ from airflow_mlops.engines.duckdb.connection import identifier, literal
 
 _INTEGER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?")
 _HUGE = 10**38
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"((?:[^"]|"")*)\"""")
+"""Texts and names in SQL; the group is that of a name."""
 
 
 class NoSqlError(Exception):
@@ -117,17 +119,25 @@ class Columns:
         return iter(self._columns)
 
 
-def with_nan(relation: str, types: Mapping[str, str]) -> str:
-    """Return a relation of Parquet files as one of which DuckDB knows that floating-point columns may hold NaN.
+def with_nan(relation: str, types: Mapping[str, str], *sql: str) -> str:
+    """Return a relation of Parquet files with the columns that pieces of SQL name, which may hold NaN.
 
-    It takes the least and the greatest value that a file tells for those of all values, but other writers than DuckDB
-    leave NaN out there: of 0.1, NaN and 0.9 it would not even look for what is NaN, or above 1.
+    DuckDB takes the least and the greatest value that a file tells for those of all values, but other writers than
+    DuckDB leave NaN out there: of 0.1, NaN and 0.9 it would not even look for what is NaN, or above 1.
 
-    :param types: the type of each column, as DuckDB writes it.
+    :param types: the type of each column of the relation, as DuckDB writes it.
+    :param sql: without any, the relation has all its columns. A thousand that nobody asks for take DuckDB a second.
     """
-    names = {identifier(name): kind for name, kind in types.items() if kind_of(kind) is ColumnKind.FLOAT}
-    values = [f"CASE WHEN isnan({name}) THEN 'NaN'::{kind} ELSE {name} END AS {name}" for name, kind in names.items()]
-    return f"(SELECT * REPLACE ({', '.join(values)}) FROM {relation})" if values else relation  # noqa: S608 - quoted
+    named = {name.replace('""', '"') for piece in sql for name in _QUOTED.findall(piece)} if sql else set(types)
+    values = [_nan_kept(name, kind) for name, kind in types.items() if name in named]
+    return f"(SELECT {', '.join(values)} FROM {relation})" if values else relation  # noqa: S608 - quoted
+
+
+def _nan_kept(name: str, kind: str) -> str:
+    quoted = identifier(name)
+    if kind_of(kind) is not ColumnKind.FLOAT:
+        return quoted
+    return f"CASE WHEN isnan({quoted}) THEN 'NaN'::{kind} ELSE {quoted} END AS {quoted}"
 
 
 def number(value: object) -> str:

@@ -48,6 +48,9 @@ class Table(Protocol):
     def rows(self, select: str, where: str, rest: str = "") -> list[tuple[Any, ...]]:
         """Return rows of the table."""
 
+    def sample(self, select: str, where: str, rest: str = "") -> list[tuple[Any, ...]]:
+        """Return some rows, or none when enough checks have theirs."""
+
     def count_query(self, query: str) -> tuple[int, list[tuple[Any, ...]]]:
         """Return the number of rows of a query on ``{batch}``, and some of them."""
 

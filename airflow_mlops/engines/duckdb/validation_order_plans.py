@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from airflow_mlops.domain.validation import SAMPLE_SIZE
 from airflow_mlops.engines.duckdb.validation_columns import (
     MACHINE_NUMBERS,
     Column,
@@ -162,7 +161,7 @@ def _afterwards(
         where = all_of(present, fails)
         failing = table.rows("count(*)", where)[0][0]
         if failing:
-            sample = [row[0] for row in table.rows(column.sql, where, f"LIMIT {SAMPLE_SIZE}")]
+            sample = [row[0] for row in table.sample(column.sql, where)]
     return Measured(
         rows=answers[counted(condition)], looked_at=answers[counted(present)], failing=failing, sample=tuple(sample)
     )

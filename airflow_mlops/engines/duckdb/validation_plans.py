@@ -86,9 +86,9 @@ def _sample(table: Table, check: RowCheck, selected: str, failing_rows: str) -> 
         return table.sample_out_of_order(selected, check.columns[0], check.order)
     select = ", ".join(column.sql for column in check.columns)
     if check.unique_by:
-        found = table.rows(select, selected, f"GROUP BY ALL HAVING count(*) > 1 LIMIT {SAMPLE_SIZE}")
+        found = table.sample(select, selected, "GROUP BY ALL HAVING count(*) > 1")
     else:
-        found = table.rows(select, failing_rows, f"LIMIT {SAMPLE_SIZE}")
+        found = table.sample(select, failing_rows)
     if len(check.columns) == 1:
         return [row[0] for row in found]
     if check.is_pair:
@@ -182,9 +182,7 @@ def _distinct_set(arguments: Mapping[str, Any], condition: str, columns: Columns
         missing = [member for member in all_members if member not in found]
         sample = []
         if unexpected:
-            sample = [
-                row[0] for row in table.rows(f"DISTINCT {column.sql}", outside, f"ORDER BY 1 LIMIT {SAMPLE_SIZE}")
-            ]
+            sample = [row[0] for row in table.sample(f"DISTINCT {column.sql}", outside, "ORDER BY 1")]
         return Measured(
             rows=answers[counted(condition)],
             metrics={

@@ -20,6 +20,7 @@ from airflow_mlops.engines.duckdb.validation_columns import (
     Columns,
     NoSqlError,
     number,
+    with_nan,
 )
 from airflow_mlops.engines.duckdb.validation_conditions import condition_sql
 from airflow_mlops.engines.duckdb.validation_regex import to_re2
@@ -49,7 +50,7 @@ def failing_predicate(expectation: Expectation, types: Mapping[str, str], relati
     """Return the SQL condition that is true for the rows of a relation that do not meet an expectation, else false.
 
     :param types: the type of each column, as DuckDB writes it.
-    :param relation: what stands behind ``FROM``; looked at for expectations of unique values.
+    :param relation: Parquet files as they stand behind ``FROM``; looked at for expectations of unique values.
 
     ``None``: the expectation is not one on single rows, or only Python can check it.
     """
@@ -65,7 +66,8 @@ def failing_predicate(expectation: Expectation, types: Mapping[str, str], relati
     keys = ", ".join(column.sql for column in check.unique_by)
     same = " AND ".join(f"{column.sql} IS NOT DISTINCT FROM {_key(i)}" for i, column in enumerate(check.unique_by))
     names = ", ".join(f"{column.sql} AS {_key(i)}" for i, column in enumerate(check.unique_by))
-    doubles = f"SELECT {names} FROM {relation} WHERE {selected} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted
+    table = with_nan(relation, types, names, selected)
+    doubles = f"SELECT {names} FROM {table} WHERE {selected} GROUP BY {keys} HAVING count(*) > 1"  # noqa: S608 - quoted
     return f"{selected} AND EXISTS (FROM ({doubles}) WHERE {same})"
 
 

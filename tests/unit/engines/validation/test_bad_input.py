@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_mlops.domain.validation import ExpectationOutcome, Suite
-from airflow_mlops.engines.duckdb import DuckDbLimits
+from airflow_mlops.engines.duckdb import DuckDbLimits, validation
 from airflow_mlops.engines.great_expectations import frames, run_suite, running
 from airflow_mlops.engines.great_expectations.frames import validate_frame
 from airflow_mlops.engines.great_expectations.library import build_all, quietly
@@ -116,6 +116,22 @@ def test_five_thousand_columns_are_checked_in_a_few_scans(tmp_path: Path) -> Non
     items = [("column_values_to_not_be_null", {"column": f"c{number}"}) for number in range(0, 5000, 10)]
     found = check(table, tmp_path, items)
     assert [outcome.unexpected_count for outcome in found] == [1] * 500
+
+
+def test_many_checks_that_fail_on_many_columns_each_read_their_own_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "_SAMPLED_CHECKS", 50)
+    table = pa.table({f'c"{number}': [number / 2, 1e9] for number in range(3000)})
+    within = [("column_values_to_be_between", {"column": f'c"{number}', "max_value": 1e6}) for number in range(40)]
+    unique: Items = [("column_values_to_be_unique", {"column": f'c"{number}'}) for number in range(20)]
+    median = [("column_median_to_be_between", {"column": f'c"{number}', "max_value": 1}) for number in range(20)]
+    late = [("column_values_to_be_in_set", {"column": f'c"{number}', "value_set": [1e9]}) for number in range(20)]
+    found = check(table, tmp_path, [*within, *unique, *median, *late])
+    assert [outcome.success for outcome in found] == [False] * 40 + [True] * 20 + [False] * 40
+    assert [outcome.unexpected_sample for outcome in found[:40]] == [(1e9,)] * 40
+    assert [outcome.unexpected_count for outcome in found[80:]] == [1] * 20
+    assert [outcome.unexpected_sample for outcome in found[80:]] == [(n / 2,) for n in range(10)] + [()] * 10
 
 
 def test_a_regular_expression_that_backtracks_forever_has_its_answer_at_once(tmp_path: Path) -> None:
@@ -274,7 +290,8 @@ def test_whatever_is_in_it_duckdb_counts_what_pandas_counts(
         return
     file = tmp_path / "part.parquet"
     pq.write_table(table, file)
+    written_otherwise = pa.types.is_integer(values.type) and values.null_count  # 1 is "1.0" to pandas then
     for ours, their in zip(run_suite(suite, [file]), theirs.values(), strict=True):
-        if their.is_crashed:
+        if their.is_crashed or (written_otherwise and "regex" in ours.type):
             continue
         assert (ours.success, ours.unexpected_count, ours.is_crashed) == (their.success, their.unexpected_count, False)
