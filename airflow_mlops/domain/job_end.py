@@ -92,4 +92,4 @@ def _peak(usage: ResourceUsage | None) -> str:
     """Return the memory that was seen in use, in words. The allocation that was refused is no part of it."""
     if usage is None or usage.peak_memory_bytes is None:
         return "It ended before its use was measured."
-    return f"Its measured peak was {usage.peak_memory_bytes / 2**20:.0f} MiB."
+    return f"Its peak was {usage.peak_memory_bytes / 2**20:.0f} MiB."

@@ -2,20 +2,31 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import duckdb
 import pytest
+from airflow.sdk import RetryAction
 
 from airflow_mlops.domain.evaluation import Estimate, Evaluation, Evidence, JudgedModel, LearningTask, MetricComparison
 from airflow_mlops.domain.gates import GATES
 from airflow_mlops.domain.promotion import PromotionDecision, PromotionPolicy
 from airflow_mlops.engines.yaml import read_document
+from airflow_mlops.exceptions import (
+    DockerUnavailableError,
+    ImageNotFoundError,
+    ImageRegistryUnavailableError,
+    JobFailedError,
+    JobOutOfMemoryError,
+    JobStoppedError,
+    MlflowUnavailableError,
+)
 from airflow_mlops.operators.promotion import PromotionGateOperator
 from airflow_mlops.operators.training import TrainModelOperator
 from demo.flights import write_months
@@ -37,6 +48,7 @@ def code_blocks(page: str, language: str) -> list[str]:
         ("docs/job-contract.md", "python", "logistic.py"),
         ("docs/following.md", "python", "follow.py"),
         ("docs/sagemaker.md", "python", "sagemaker.py"),
+        ("docs/training.md", "python", "retries.py"),
         ("docs/new-data.md", "python", "arrivals.py"),
         ("docs/retraining.md", "python", "watch.py"),
         ("docs/promotion.md", "yaml", "policy.yaml"),
@@ -46,6 +58,27 @@ def code_blocks(page: str, language: str) -> list[str]:
 )
 def test_page_shows_the_example_as_it_is(page: str, language: str, example: str) -> None:
     assert (EXAMPLES / example).read_text() in code_blocks(page, language)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (JobStoppedError("docker stop"), (RetryAction.RETRY, timedelta(minutes=1))),
+        (DockerUnavailableError("host"), (RetryAction.RETRY, timedelta(minutes=10))),
+        (ImageRegistryUnavailableError("429"), (RetryAction.RETRY, timedelta(hours=1))),
+        (JobOutOfMemoryError("64 MiB"), (RetryAction.RETRY, timedelta(minutes=30))),
+        (JobFailedError("exit status 3"), (RetryAction.FAIL, None)),
+        (ImageNotFoundError("no such image"), (RetryAction.FAIL, None)),
+        (MlflowUnavailableError("server"), (RetryAction.DEFAULT, None)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_policy_of_the_docs_retries_what_it_says(
+    error: Exception, expected: tuple[RetryAction, timedelta | None]
+) -> None:
+    policy = runpy.run_path(str(EXAMPLES / "retries.py"))["POLICY"]
+    decision = policy.evaluate(error, 1, 5)
+    assert (decision.action, decision.retry_delay) == expected
 
 
 def test_dag_of_the_readme_has_twenty_lines_or_so() -> None:

@@ -199,6 +199,9 @@ class DockerEngine:
                 usage = (meter or UsageMeter(result.started_at)).usage(
                     waiting_seconds=waiting_seconds(container), finished_at=result.finished_at
                 )
+                if container.attrs["State"]["OOMKilled"]:  # The kernel kills at the limit: no sample tells as much.
+                    reached = max(usage.peak_memory_bytes or 0, limits.memory_mb * 2**20)
+                    usage = replace(usage, peak_memory_bytes=reached)
                 return replace(result, usage=usage)
             except APIError:
                 if not is_gone(client, handle.job_id):

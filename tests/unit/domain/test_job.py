@@ -195,7 +195,7 @@ def test_success_raises_nothing(job: Job) -> None:
         (
             JobState.OUT_OF_MEMORY,
             JobOutOfMemoryError,
-            r"4096 MiB, see limits\.memory_mb\. Its measured peak was 4000 MiB",
+            r"4096 MiB, see limits\.memory_mb\. Its peak was 4000 MiB",
         ),
         (JobState.OUT_OF_DISK, JobOutOfDiskError, "may use 2048 MiB, see limits.scratch_mb"),
         (JobState.TIMED_OUT, JobTimeoutError, "may run 14400 s, see limits.wall_seconds"),
