@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,6 +101,19 @@ def names() -> set[str]:
     return {Path(file).name for batch in told() for file in batch.files}
 
 
+def taken_by_runs_of_each_event() -> list[str]:
+    """Return the files that a task takes which runs once for each event, as Airflow has them."""
+    from airflow_mlops.operators.new_data import new_files
+
+    taken: list[str] = []
+    for number, batch in enumerate(told()):
+        event = SimpleNamespace(extra={"from_trigger": True, "payload": batch.to_dict()})
+        task = SimpleNamespace(dag_id="new_data_arrives", run_id=f"{number}", task_id="read", map_index=-1)
+        context: Any = {"ti": task, "triggering_asset_events": {"inbox": [event]}}
+        taken += new_files(context)
+    return taken
+
+
 def test_no_file_is_missed_or_in_two_events_though_the_triggerer_is_killed(inbox: Path, tmp_path: Path) -> None:
     log = tmp_path / "triggerer.log"
     store = tmp_path / "store" / "new-data"
@@ -108,6 +122,7 @@ def test_no_file_is_missed_or_in_two_events_though_the_triggerer_is_killed(inbox
         (inbox / "a.csv").write_text("a")
         until(lambda: "a.csv" in names(), log)
         (inbox / "b.csv").write_text("b")
+        # It is killed at once: as a rule, before it has noted that Airflow has stored the event.
     (inbox / "c.csv").write_text("c")  # nobody looks
     with triggerer(log):
         until(lambda: {"a.csv", "b.csv", "c.csv"} <= names(), log)
@@ -118,3 +133,4 @@ def test_no_file_is_missed_or_in_two_events_though_the_triggerer_is_killed(inbox
     assert all(batch == batches[batch.batch] for batch in told())  # one that is told again is the same
     files = [file for batch in batches.values() for file in batch.files]
     assert sorted(files) == [str(inbox / name) for name in ("a.csv", "b.csv", "c.csv", "d.csv")]
+    assert sorted(taken_by_runs_of_each_event()) == sorted(files)

@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
@@ -132,6 +132,19 @@ def test_a_triggerer_that_dies_before_the_event_is_stored_leaves_it_to_the_next_
     after.stored(first)
     [second] = after.told(3)
     assert (second.batch, files_of(second)) == (2, {"b.csv"})
+
+
+def test_airflow_gives_a_task_the_events_of_an_asset_and_a_trigger_none() -> None:
+    """Once this fails, a trigger can look at them before it tells a batch again, and told twice is nothing any more."""
+    from airflow.jobs.triggerer_job_runner import ToTriggerSupervisor
+    from airflow.sdk.execution_time.comms import ToSupervisor
+
+    def on_events(messages: object) -> set[str]:
+        union = get_args(messages)[0]
+        return {message.__name__ for message in get_args(union) if "AssetEvent" in message.__name__}
+
+    assert on_events(ToSupervisor) == {"GetAssetEventByAsset", "GetAssetEventByAssetAlias"}
+    assert on_events(ToTriggerSupervisor) == set()
 
 
 def test_an_event_that_could_not_be_stored_is_told_again(inbox: Path) -> None:
