@@ -21,6 +21,7 @@ from airflow_mlops.engines.docker.aio import AsyncDocker
 from airflow_mlops.engines.docker.watch import HostWatch
 from airflow_mlops.exceptions import (
     DockerUnavailableError,
+    InvalidInputError,
     JobOutOfDiskError,
     JobStoppedError,
     JobTimeoutError,
@@ -215,6 +216,17 @@ def test_a_failure_that_nobody_recorded_is_found_by_the_retry(make_work: Callabl
         work.attempt(try_number=2).execute()
     work.assert_stopped("FAILED")
     assert work.jobs() == 1
+
+
+def test_a_retry_that_cannot_begin_ends_the_job_of_the_try_before(make_work: Callable[..., Work]) -> None:
+    work = make_work(LONG)
+    work.attempt().die("while the job runs")
+    work.wait_for("begun")
+    (run,) = work.runs()
+    work.mlflow.delete_experiment(run.info.experiment_id)
+    with pytest.raises(InvalidInputError, match="was deleted"):
+        work.attempt(try_number=2).execute()
+    assert work.containers() == []
 
 
 @pytest.mark.parametrize("point", ["after submit", "while collecting", "after the result is written down"])

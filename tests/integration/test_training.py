@@ -342,9 +342,7 @@ def test_an_unreachable_docker_host_fails_the_run_and_is_worth_a_retry(
 
 
 @pytest.mark.docker
-def test_a_run_that_cannot_take_its_parameters_ends_and_so_does_the_job_of_an_earlier_try(
-    docker: Callable[..., Any], task: Task
-) -> None:
+def test_a_run_that_cannot_take_its_parameters_ends(docker: Callable[..., Any], task: Task) -> None:
     """MLflow refuses the name: that is seen when the run has been begun, and no try will do better."""
     task.max_tries = 1
     with pytest.raises(RegistryError, match=r'Invalid value "depth\(m\)"'):
