@@ -7,10 +7,9 @@ from airflow_mlops.domain.serialization import digest_of
 from airflow_mlops.domain.validation import SAMPLE_SIZE, ExpectationOutcome, Suite
 from airflow_mlops.engines.great_expectations import (
     INDEX_KEY,
-    build_expectation,
+    build_all,
     lacking_columns,
     library_context,
-    missing_columns,
     outcome_of,
     quietly,
 )
@@ -29,12 +28,8 @@ def run_suite_in_spark(suite: Suite, frame: "DataFrame") -> tuple[int, tuple[Exp
     rows = _count(frame)
     names = list(frame.columns)
     with quietly():
-        configurations = [build_expectation(number, item) for number, item in enumerate(suite.expectations, start=1)]
-        outcomes = {
-            index: lacking_columns(item, missing, names)
-            for index, item in enumerate(suite.expectations)
-            if (missing := missing_columns(item, names))
-        }
+        configurations = build_all(suite)
+        outcomes = lacking_columns(suite, names)
         chosen = [item for index, item in enumerate(configurations) if index not in outcomes]
         outcomes |= _validate(suite, chosen, frame) if chosen else {}
     if any(outcome.is_crashed for outcome in outcomes.values()):

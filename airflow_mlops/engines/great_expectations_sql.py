@@ -17,10 +17,9 @@ from airflow_mlops.domain.validation import SAMPLE_SIZE, ExpectationOutcome, Sui
 from airflow_mlops.engines.great_expectations import (
     BOUNDS,
     INDEX_KEY,
-    build_expectation,
+    build_all,
     lacking_columns,
     library_context,
-    missing_columns,
     outcome_of,
     quietly,
 )
@@ -50,12 +49,8 @@ def run_suite_in_database(suite: Suite, table: SqlTable) -> tuple[ExpectationOut
     """
     names = [column.name for column in table.columns]
     with quietly():
-        configurations = [build_expectation(number, item) for number, item in enumerate(suite.expectations, start=1)]
-        outcomes = {
-            index: lacking_columns(item, missing, names)
-            for index, item in enumerate(suite.expectations)
-            if (missing := missing_columns(item, names))
-        }
+        configurations = build_all(suite)
+        outcomes = lacking_columns(suite, names)
         chosen = [_prepare(item, table) for index, item in enumerate(configurations) if index not in outcomes]
         outcomes |= _validate(suite, chosen, table) if chosen else {}
     return tuple(outcomes[index] for index in range(len(configurations)))

@@ -63,6 +63,6 @@ def count_labelled(
             f"SELECT {PREDICTION_ID}::VARCHAR AS id FROM {table.relation} WHERE {LABEL} IS NOT NULL" for table in known
         )
         labelled = f"(SELECT count(*) FROM ids SEMI JOIN ({told}) USING (id))" if told else "0"
-        row = connection.execute(f"WITH ids AS ({ids}) SELECT (SELECT count(*) FROM ids), {labelled}").fetchone()
-        assert row is not None  # noqa: S101 - an aggregate has one row
-        return LabelShare(answers=int(row[0]), labelled=int(row[1]))
+        query = f"WITH ids AS ({ids}) SELECT (SELECT count(*) FROM ids), {labelled}"
+        ((answers, of_them),) = connection.execute(query).fetchall()
+        return LabelShare(answers=int(answers), labelled=int(of_them))

@@ -179,16 +179,15 @@ class _Join:
             SELECT id, CASE WHEN NOT contradictory THEN label END AS label, contradictory, changed, rows
             FROM last JOIN times USING (id)
         """)
-        row = self.connection.execute("""
+        (counted,) = self.connection.execute("""
             SELECT coalesce(sum(rows - 1) FILTER (NOT changed), 0), count(*) FILTER (changed AND NOT contradictory),
                 count(*) FILTER (contradictory) FROM labels
-        """).fetchone()
-        assert row is not None  # noqa: S101 - an aggregate without groups has one row
+        """).fetchall()
         return replace(
             counts,
-            repeated_labels=int(row[0]),
-            changed_labels=int(row[1]),
-            contradictory_labels=int(row[2]),
+            repeated_labels=int(counted[0]),
+            changed_labels=int(counted[1]),
+            contradictory_labels=int(counted[2]),
             odd_labels=odd,
             unknown_ids=unknown,
         )
@@ -232,8 +231,8 @@ class _Join:
         return self._number(query)
 
     def _number(self, query: str) -> int:
-        row = self.connection.execute(query).fetchone()
-        return int(row[0]) if row else 0
+        ((number,),) = self.connection.execute(query).fetchall()
+        return int(number)
 
 
 def _value_type(what: str, kind: str) -> str:

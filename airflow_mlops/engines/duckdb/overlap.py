@@ -39,7 +39,7 @@ def count_shared_rows(files: Sequence[Path], others: Sequence[Path], limits: Duc
             msg = f"The rows cannot be compared: they share no column, the others have {', '.join(types)}."
             raise DatasetError(msg)
         values = ", ".join(f"TRY_CAST({identifier(name)} AS {types[name]})" for name in columns)
-        row = connection.execute(
+        ((rows,),) = connection.execute(
             f"SELECT count(*) FROM {ours} WHERE hash({values}) IN (SELECT hash({values}) FROM {theirs})"
-        ).fetchone()
-        return SharedRows(rows=int(row[0]) if row else 0, columns=columns)
+        ).fetchall()
+        return SharedRows(rows=int(rows), columns=columns)

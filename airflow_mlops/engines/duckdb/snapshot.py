@@ -153,7 +153,7 @@ def _copy(connection: "DuckDBPyConnection", query: str, group: Sequence[SourceTa
     import duckdb
 
     try:
-        row = connection.execute(query).fetchone()
+        ((rows,),) = connection.execute(query).fetchall()
     except (duckdb.InterruptException, duckdb.OutOfMemoryException):
         raise
     except duckdb.Error:
@@ -162,7 +162,7 @@ def _copy(connection: "DuckDBPyConnection", query: str, group: Sequence[SourceTa
                 casts = ", ".join(f"{identifier(name)}::{kind}" for name, kind in table.columns.items())
                 connection.execute(f"SELECT max(hash({casts})) FROM {table.relation}").fetchall()
         raise
-    return int(row[0]) if row else 0
+    return int(rows)
 
 
 def _gathered(tables: Sequence[SourceTable]) -> Iterator[list[SourceTable]]:

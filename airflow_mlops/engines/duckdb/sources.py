@@ -147,19 +147,18 @@ def _read_csv_table(connection: "DuckDBPyConnection", source: LocalSource, diale
     )
     with reading(source.uri, source.path):
         try:
-            row = connection.execute(query).fetchone()
+            ((found, time_format),) = connection.execute(query).fetchall()
         except Exception:
             # The sniffer says only that it failed; reading says at which line, if it is the file that is wrong.
             connection.execute(
                 f"SELECT count(*) FROM {csv_relation(source, dialect, dict.fromkeys(header, 'VARCHAR'))}"
             )
             raise
-    assert row is not None  # noqa: S101 - sniff_csv returns one row or raises
-    columns = dict(zip(header, (column["type"] for column in row[0]), strict=True))
+    columns = dict(zip(header, (column["type"] for column in found), strict=True))
     for name, kind in columns.items():
         if name in dialect.column_types:
             _check_type(source, name, connection.type(kind))
-        elif kind == "HUGEINT" or (row[1] and kind.startswith("TIMESTAMP")):
+        elif kind == "HUGEINT" or (time_format and kind.startswith("TIMESTAMP")):
             # Parquet has no integer of 128 bits; and whether 03/04 is in March or in April is not for us to guess.
             columns[name] = "VARCHAR"
     return SourceTable(source=source, columns=columns, dialect=dialect)
@@ -258,8 +257,8 @@ def _has_type(connection: "DuckDBPyConnection", table: SourceTable, column: str)
         return True
     relation = csv_relation(table.source, table.dialect, dict.fromkeys(table.columns, "VARCHAR"))
     with reading(table.source.uri, table.source.path):
-        row = connection.execute(f"SELECT 1 FROM {relation} WHERE {identifier(column)} IS NOT NULL LIMIT 1").fetchone()
-    return row is not None
+        query = f"SELECT 1 FROM {relation} WHERE {identifier(column)} IS NOT NULL LIMIT 1"
+        return bool(connection.execute(query).fetchall())
 
 
 def _common_type(column: str, votes: Mapping[str, SourceTable]) -> str:

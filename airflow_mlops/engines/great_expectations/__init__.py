@@ -6,10 +6,9 @@ What DuckDB cannot check as pandas would goes to Great Expectations' own engine 
 from airflow_mlops.engines.great_expectations.library import (
     BOUNDS,
     INDEX_KEY,
-    build_expectation,
+    build_all,
     lacking_columns,
     library_context,
-    missing_columns,
     outcome_of,
     quietly,
 )
@@ -18,10 +17,9 @@ from airflow_mlops.engines.great_expectations.running import run_suite
 __all__ = [
     "BOUNDS",
     "INDEX_KEY",
-    "build_expectation",
+    "build_all",
     "lacking_columns",
     "library_context",
-    "missing_columns",
     "outcome_of",
     "quietly",
     "run_suite",

@@ -6,7 +6,7 @@ import difflib
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -232,26 +232,30 @@ def _exception(info: Mapping[str, Any]) -> str:
     return ""
 
 
-def missing_columns(item: Expectation, names: Sequence[str]) -> list[str]:
-    """Return the columns that an expectation on rows names and the data lacks."""
+def lacking_columns(suite: Suite, names: Sequence[str]) -> dict[int, ExpectationOutcome]:
+    """Return the outcomes of those expectations that name columns which the data lacks: bad data."""
+    has = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")  # noqa: PLR2004 - fits a line
+    there = frozenset(names)
+    return {
+        index: ExpectationOutcome(
+            type=item.type,
+            kwargs=plain(item.kwargs),
+            success=False,
+            severity=item.severity,
+            problem=f"The dataset has no column {', '.join(map(repr, missing))}. It has: {has}.",
+            notes=item.notes,
+        )
+        for index, item in enumerate(suite.expectations)
+        if (missing := _missing_columns(item, there))
+    }
+
+
+def _missing_columns(item: Expectation, names: Collection[str]) -> list[str]:
     if item.type.startswith(_SCHEMA_PREFIXES) and item.type != "expect_column_type_to_be":
         return []
     named = (item.kwargs.get(key) for key in _COLUMN_KEYS)
     wanted = [name for value in named if value for name in ([value] if isinstance(value, str) else value)]
     return [str(name) for name in wanted if name not in names]
-
-
-def lacking_columns(item: Expectation, missing: Sequence[str], names: Sequence[str]) -> ExpectationOutcome:
-    """Return the outcome of an expectation on columns that the data lacks: bad data."""
-    has = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")  # noqa: PLR2004 - fits a line
-    return ExpectationOutcome(
-        type=item.type,
-        kwargs=plain(item.kwargs),
-        success=False,
-        severity=item.severity,
-        problem=f"The dataset has no column {', '.join(map(repr, missing))}. It has: {has}.",
-        notes=item.notes,
-    )
 
 
 def plain(value: Any) -> Any:  # noqa: PLR0911 - one kind of value a line

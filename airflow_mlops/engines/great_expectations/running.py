@@ -26,7 +26,6 @@ from airflow_mlops.engines.great_expectations.library import (
     judge_figures,
     judge_rows,
     lacking_columns,
-    missing_columns,
     plain,
     quietly,
     with_times,
@@ -54,11 +53,7 @@ def run_suite(
         configurations = build_all(suite)
         with _unchanged(parts):
             names = _column_names(parts[0])
-            outcomes = {
-                index: lacking_columns(item, missing, names)
-                for index, item in enumerate(suite.expectations)
-                if (missing := missing_columns(item, names))
-            }
+            outcomes = lacking_columns(suite, names)
             rest = [index for index in range(len(configurations)) if index not in outcomes]
             outcomes |= _run(suite, configurations, rest, parts, limits or DuckDbLimits())
     return tuple(outcomes[index] for index in range(len(configurations)))
