@@ -180,6 +180,9 @@ class Cause(Document):
     """Share of the rows that lie where holdout and window have inputs: 1 when both are alike, 0 when they are apart."""
     columns: tuple[str, ...]
     """The inputs that were looked at."""
+    together: tuple[str, ...] = ()
+    """Pairs of inputs that go together otherwise than they did, such as ``age with income``, the clearest first. What
+    that does to the model is in ``concept``, since each input was looked at by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,7 +155,13 @@ def explain(cause: Cause, noticeable: float) -> str:
     else:
         said = "Neither concept drift nor data drift makes the model noticeably worse"
     parts = f"on the same inputs {_signed(cause.concept)}, by other inputs {_signed(cause.inputs)}"
-    return f"{said}. {change}: {parts} (below zero is worse)."
+    told = f"{said}. {change}: {parts} (below zero is worse)."
+    if not concept or not cause.together:
+        return told
+    pairs = ", ".join(cause.together)
+    return (
+        f"{told} Some of it may be other inputs: {pairs} go together otherwise than at promotion, which counts there."
+    )
 
 
 def _shown(estimate: Estimate) -> str:

@@ -4,12 +4,15 @@ Cai, Namkoong and Yadlowsky, "Diagnosing Model Performance Under Distribution Sh
 holdout and window apart by the inputs. Rows of the holdout are then weighted by the chance that they are of the window,
 and rows of the window by the chance that they are of the holdout: both stand for the same inputs, those that both have.
 What differs there is concept drift, the rest is data drift. The classifier is a logistic regression on the groups of
-each column (values, or bins of numbers), fitted on one half of the rows and asked about the other.
+each column (values, or bins of numbers), fitted on one half of the rows and asked about the other. It does not look at
+pairs of columns: on data such as weather, with pairs of it every day is one of a kind, and nothing is left to compare.
+Which pairs go together otherwise than they did is told instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from airflow_mlops.domain.evaluation import Estimate, LearningTask, Metric
 from airflow_mlops.domain.performance import Cause
@@ -20,6 +23,11 @@ from airflow_mlops.engines.numpy.metrics import Array, Measure, labelling, regre
 _RIDGE = 1.0
 """Penalty on the squares of the coefficients, so that a group of few rows says little."""
 _STEPS = 100
+_MOST_PAIRS = 3
+_CELLS = 5
+"""Groups of a column in a pair: neighbours are taken together."""
+_CHANCE = 0.001
+"""A pair is told when chance finds one like it among all pairs this rarely."""
 
 
 def find_cause(
@@ -75,6 +83,7 @@ def find_cause(
         separation=scoring(is_window, chance)(np.ones(len(chance)))["roc_auc"],
         overlap=min(1.0, *(2 * float(weight.mean()) for weight in weights)),
         columns=tuple(column.column for column in columns),
+        together=_together(columns, is_window),
     )
 
 
@@ -100,14 +109,58 @@ def _chances(columns: Sequence[Groups], is_window: Array, seed: int) -> Array:
     return chance
 
 
+def _together(columns: Sequence[Groups], is_window: Array) -> tuple[str, ...]:
+    """Return the pairs of columns that tell the sides apart beyond what each column does alone, the clearest first.
+
+    By the score test of logistic regression for a pair's cells: the sum of residuals of each, squared, over its
+    variance under the model without pairs (Rao 1948).
+    """
+    import numpy as np
+    from scipy import stats
+
+    codes = [column.codes for column in columns]
+    chance = _sigmoid(_scores(codes, columns, _fit(codes, columns, is_window)))
+    weight = _weights(is_window)
+    residual, variance = weight * (is_window - chance), weight**2 * chance * (1 - chance)
+    tested = list(combinations([_coarse(column) for column in columns if len(column.labels) > 1], 2))
+    found: list[tuple[float, str]] = []
+    for one, other in tested:
+        size = len(one.labels) * len(other.labels)
+        cells = one.codes.astype(np.int64) * len(other.labels) + other.codes
+        sums, spread = (np.bincount(cells, weights=of, minlength=size) for of in (residual, variance))
+        seen = spread > 0
+        statistic = float((sums[seen] ** 2 / spread[seen]).sum())
+        freedom = (len(one.labels) - 1) * (len(other.labels) - 1)
+        if statistic > stats.chi2.isf(_CHANCE / len(tested), freedom):
+            found.append((statistic, f"{one.column} with {other.column}"))
+    return tuple(pair for _, pair in sorted(found, reverse=True)[:_MOST_PAIRS])
+
+
+def _coarse(column: Groups) -> Groups:
+    import numpy as np
+
+    size = len(column.labels)
+    if size <= _CELLS:
+        return column
+    place = np.arange(size) * _CELLS // size
+    return Groups(column=column.column, codes=place[column.codes], labels=tuple(map(str, range(_CELLS))))
+
+
+def _weights(is_window: Array) -> Array:
+    """Return weights by which both sides weigh the same, as many rows as they have together."""
+    import numpy as np
+
+    share = max(is_window.mean(), 1e-9)
+    weights: Array = np.where(is_window, 0.5 / share, 0.5 / max(1 - share, 1e-9))
+    return weights
+
+
 def _fit(codes: Sequence[Array], columns: Sequence[Groups], is_window: Array) -> Array:
     import numpy as np
     from scipy.optimize import minimize
 
     ends = np.cumsum([1, *(len(column.labels) for column in columns)])
-    # Both sides weigh the same, as many rows as they have together.
-    share = max(is_window.mean(), 1e-9)
-    weight = np.where(is_window, 0.5 / share, 0.5 / max(1 - share, 1e-9))
+    weight = _weights(is_window)
 
     def loss(coefficients: Array) -> tuple[float, Array]:
         score = _scores(codes, columns, coefficients)

@@ -208,6 +208,15 @@ NUMBERS = st.floats(-1, 1)
 HALVES = st.floats(0, 0.5)
 
 
+def test_pairs_that_go_together_otherwise_are_told_where_concept_drift_is_named() -> None:
+    told = explain(replace(CAUSE, together=("temp with pressure",)), 0.01)
+    assert told.endswith(
+        "other inputs: temp with pressure go together otherwise than at promotion, which counts there."
+    )
+    harmless = replace(CAUSE, concept=around(0.0, 0.01), together=("temp with pressure",))
+    assert "together" not in explain(harmless, 0.01)
+
+
 @given(now=NUMBERS, before=NUMBERS, half=HALVES, other=HALVES)
 def test_difference_of_symmetric_intervals_is_that_of_the_normal_distribution(
     now: float, before: float, half: float, other: float

@@ -111,3 +111,28 @@ def test_classifier_is_the_logistic_regression_of_the_field() -> None:
     theirs = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(encoded, is_window, sample_weight=weights)
     assert ours[1:] == pytest.approx(theirs.coef_[0], abs=2e-3)
     assert ours[0] == pytest.approx(theirs.intercept_[0], abs=2e-3)
+
+
+def paired(seed: int, correlation: float) -> tuple[list[Column], KnownRows]:
+    """Return two inputs of unchanging distributions, and a model that knows nothing of what they do together."""
+    random = np.random.default_rng(seed)
+    first, second = random.normal(size=(2, ROWS))
+    second = correlation * first + np.sqrt(1 - correlation**2) * second
+    truth = (random.uniform(size=ROWS) < chance(first + first * second)).astype(int)
+    said = Predictions(prediction=(first > 0).astype(int), probability=chance(first))
+    return [first, second], KnownRows(truth=truth, predictions=said)
+
+
+@pytest.mark.parametrize(("correlation", "told"), [(0.0, ()), (-0.5, ("x with y",))])
+def test_columns_that_go_together_otherwise_are_told(correlation: float, told: tuple[str, ...]) -> None:
+    (before, holdout), (now, window) = paired(1, 0.0), paired(2, correlation)
+    columns = [
+        bin_numbers(name, np.concatenate(pair), 10, "(missing)")
+        for name, pair in zip("xy", zip(before, now, strict=True), strict=True)
+    ]
+    metric = metric_of(LearningTask.BINARY, "log_loss")
+    found = find_cause(
+        metric=metric, task=LearningTask.BINARY, holdout=holdout, window=window, columns=columns, resamples=20
+    )
+    assert found is not None
+    assert found.together == told
