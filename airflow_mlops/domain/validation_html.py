@@ -27,7 +27,8 @@ _STYLE = """<style>
 .head { display: flex; gap: 1.25rem; align-items: end; justify-content: space-between; margin-bottom: .3rem; }
 .facts { font-size: .85rem; opacity: .75; margin: 0; }
 .head svg { width: 180px; height: 40px; flex: none; } .head path { fill: var(--candidate); opacity: .8; }
-.column table { table-layout: fixed; } .column th:first-child { width: 6.5rem; } .column th { font-size: .85rem; }
+.column table { table-layout: fixed; } .column th { font-size: .85rem; }
+.column th:first-child { width: 6.5rem; } .column th:nth-child(2) { width: 34%; }
 .column td { overflow-wrap: anywhere; } .found code { opacity: .9; } ul.failed li { margin: .2rem 0; }
 @media (max-width: 40rem) { .column table { min-width: 40rem; } }
 </style>"""
