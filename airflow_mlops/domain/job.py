@@ -74,11 +74,6 @@ class JobState(enum.StrEnum):
     TIMED_OUT = "timed_out"
     STOPPED = "stopped"
 
-    @property
-    def is_final(self) -> bool:
-        """Whether the job will not run any further."""
-        return self is not JobState.RUNNING
-
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 

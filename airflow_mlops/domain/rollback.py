@@ -6,13 +6,14 @@ nothing follows until a person has accepted it.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from airflow_mlops.domain.approval import ApprovalRules
 from airflow_mlops.domain.audit.chain import Finding
 from airflow_mlops.domain.audit.entry import AuditEntry, Chain, EventKind, Happening
 from airflow_mlops.domain.audit.history import Serving, serving_at, serving_history, unfinished
 from airflow_mlops.domain.gates import GateMode, GateVerdict
+from airflow_mlops.domain.moment import utc
 from airflow_mlops.domain.promotion import PromotionDecision
 from airflow_mlops.domain.registry import CHAMPION
 from airflow_mlops.domain.serialization import Document
@@ -207,7 +208,7 @@ def _named(entries: Sequence[AuditEntry], to: str) -> Serving | None:
         moment = datetime.fromisoformat(to)
     except ValueError:
         return None
-    return serving_at(entries, moment.replace(tzinfo=moment.tzinfo or UTC)).serving
+    return serving_at(entries, utc(moment)).serving
 
 
 def _rolled_away(entries: Sequence[AuditEntry], serving: Serving) -> AuditEntry | None:

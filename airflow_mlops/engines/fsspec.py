@@ -139,19 +139,8 @@ class Storage:
             if not self.is_local:
                 self.filesystem.pipe_file(self.path, data)  # An object store puts whole objects.
                 return
-            target = Path(self.path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).chmod(0o644)
-                Path(temporary).replace(target)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            with _written_aside(data, Path(self.path)) as temporary:
+                temporary.replace(self.path)
 
     def create_json(self, value: object) -> bool:
         """Write a JSON value here unless something is here, and return whether it was written."""
@@ -283,26 +272,35 @@ def _version(info: Mapping[str, Any]) -> str:
     return str(tag).strip('"') if tag else f"{info['size']}-{info.get('mtime', info.get('LastModified'))}"
 
 
-def _link(data: bytes, target: Path) -> bool:
-    """Write a file aside, and give it its name by a hard link, which fails when the name is taken."""
+@contextlib.contextmanager
+def _written_aside(data: bytes, target: Path) -> Iterator[Path]:
+    """Give a readable file beside the target, whole and on the disk. What still has its name afterwards is removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.link(temporary, target)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EMLINK}:
-            raise
-        msg = f"{target} cannot be made by a hard link, which its disk must know: {error}. Use another, or S3."
-        raise InvalidInputError(msg) from error
+        temporary.chmod(0o644)
+        yield temporary
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def _link(data: bytes, target: Path) -> bool:
+    """Write a file aside, and give it its name by a hard link, which fails when the name is taken."""
+    with _written_aside(data, target) as temporary:
+        try:
+            target.hardlink_to(temporary)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EMLINK}:
+                raise
+            msg = f"{target} cannot be made by a hard link, which its disk must know: {error}. Use another, or S3."
+            raise InvalidInputError(msg) from error
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # The name, too, must outlive a power cut.
