@@ -16,8 +16,8 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_mlops.operators.training import DockerTrainingOperator
 
-_SERVER = get_context("forkserver")
-_SERVER.set_forkserver_preload(["tests.integration.faults", "mlflow", "docker"])
+SERVER = get_context("forkserver")
+SERVER.set_forkserver_preload(["tests.integration.faults", "mlflow", "docker"])
 
 _STORE = "mlflow.store.artifact.mlflow_artifacts_repo.MlflowArtifactsRepository"
 KILL_POINTS: dict[str, tuple[str, str]] = {
@@ -97,7 +97,7 @@ class Try:
     def begin(self, *, kill_at: str | None = None, resume: bool = False) -> BaseProcess:
         """Start it in a process of its own, with Airflow's signal handler."""
         options = {"environment": dict(os.environ), "kill_at": kill_at, "resume": resume}
-        process = _SERVER.Process(target=_run, args=(self.folder, self.fields, self.numbers), kwargs=options)
+        process = SERVER.Process(target=_run, args=(self.folder, self.fields, self.numbers), kwargs=options)
         process.start()
         return process
 
@@ -134,14 +134,14 @@ def _run(
     operator = work.operator
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     if kill_at:
-        _arm(*KILL_POINTS[kill_at])
+        arm(*KILL_POINTS[kill_at])
     if resume:
         operator.resume_execution("execute_complete", {"event": {"error": None}}, work.context)
     else:
         operator.execute(work.context)
 
 
-def _arm(when: str, target: str) -> None:
+def arm(when: str, target: str) -> None:
     """Let this process kill itself before or after a function."""
 
     def die(*_: object, **__: object) -> None:

@@ -1,6 +1,8 @@
 """Gate, approval and promotion on a real registry: the champion changes when everything agrees, and not otherwise."""
 
 import json
+import os
+import signal
 import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +15,7 @@ from airflow.sdk import DAG, BaseNotifier, Context
 from airflow.sdk.exceptions import DownstreamTasksSkipped, TaskAwaitingInput
 
 from airflow_mlops.domain.approval import Approval, ApprovalRules, GivenBy, OnTimeout, Risk
+from airflow_mlops.domain.audit.entry import Chain
 from airflow_mlops.domain.evaluation import (
     Estimate,
     Evaluation,
@@ -23,7 +26,14 @@ from airflow_mlops.domain.evaluation import (
     evidence_path,
 )
 from airflow_mlops.domain.promotion import MetricGate, Promotion, PromotionDecision, PromotionPolicy
-from airflow_mlops.domain.registry import CHALLENGER, CHAMPION, TAG_BACKEND, TAG_MODEL_DIGEST, ModelVersion
+from airflow_mlops.domain.registry import (
+    CHALLENGER,
+    CHAMPION,
+    TAG_AUDIT_HEAD,
+    TAG_BACKEND,
+    TAG_MODEL_DIGEST,
+    ModelVersion,
+)
 from airflow_mlops.domain.training import Backend, TrainingResult
 from airflow_mlops.engines.mlflow import MlflowEngine
 from airflow_mlops.exceptions import (
@@ -33,14 +43,26 @@ from airflow_mlops.exceptions import (
     PromotionRefusedError,
     RegistryError,
 )
+from airflow_mlops.hooks.audit import audit_trail
 from airflow_mlops.hooks.storage import artifact_store
 from airflow_mlops.operators.approval import PromotionApprovalOperator
 from airflow_mlops.operators.promotion import PromoteModelOperator, PromotionGateOperator
 from airflow_mlops.operators.registry import RegisterModelOperator
+from tests.integration.faults import SERVER, arm
 
 pytestmark = pytest.mark.integration
 
 POLICY = PromotionPolicy(gates=(MetricGate(metric="roc_auc", at_least=0.7),))
+
+
+REGISTRATION_KILLS = {
+    "before the model is made": ("before", "mlflow.MlflowClient.create_registered_model"),
+    "before the version is made": ("before", "mlflow.MlflowClient.create_model_version"),
+    "after the version is made": ("after", "mlflow.MlflowClient.create_model_version"),
+    "before the audit trail": ("before", "airflow_mlops.operators.audit.append_event"),
+    "after the audit trail": ("after", "airflow_mlops.operators.audit.append_event"),
+    "after the version is complete": ("after", "airflow_mlops.operators.registry.append_version_event"),
+}
 
 
 class Loop:
@@ -254,6 +276,25 @@ def test_suite_is_named_on_the_version_when_the_data_met_it(loop: Loop) -> None:
     warned = loop.register(loop.train(b"two"), validation={**validation, "success": False})
     assert met.tags["airflow_mlops.suite_digest"] == "s" * 64
     assert "airflow_mlops.suite_digest" not in warned.tags
+
+
+@pytest.mark.parametrize("point", REGISTRATION_KILLS.values(), ids=REGISTRATION_KILLS.keys())
+def test_after_a_kill_the_retry_ends_with_one_version_and_one_entry(loop: Loop, point: tuple[str, str]) -> None:
+    training = loop.train(b"one")
+    process = SERVER.Process(target=_register, args=(loop, training, point, dict(os.environ)))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    version = loop.register(training)
+    assert [found.version for found in loop.mlflow.versions(loop.model_name)] == [version.version]
+    (entry,) = audit_trail().read(Chain.of_model(loop.model_name)).entries
+    assert loop.mlflow.version(loop.model_name, version.version).tags[TAG_AUDIT_HEAD] == str(entry.head)
+
+
+def _register(loop: Loop, training: TrainingResult, point: tuple[str, str], environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    arm(*point)
+    loop.register(training)
 
 
 def test_model_without_a_signature_is_not_registered(loop: Loop) -> None:
