@@ -1,6 +1,6 @@
 """Profiles of Parquet files: PyArrow reads them a batch of rows at a time, NumPy counts, on as many threads as allowed.
 
-Memory is that of a batch and the counts, for each thread, whatever the number of rows.
+Memory is that of a column of a row group and the counts, for each thread, whatever the number of rows.
 """
 
 from __future__ import annotations
@@ -79,15 +79,13 @@ def _counted(share: Sequence[tuple[Path, int]], plan: Sequence[PlannedColumn]) -
     import pyarrow.parquet as pq
 
     tallies = _tallies(plan)
-    names = [column.name for column in plan]
     texts = [column.name for column in plan if column.kind is ProfileKind.CATEGORY and column.type != "bool"]
     for file, groups in _by_file(share):
         with pq.ParquetFile(file, pre_buffer=False, read_dictionary=texts) as parquet:
-            batches = parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=names, use_threads=False)
-            for batch in batches:
-                arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
-                for tally in tallies:
-                    tally.add(arrays[tally.column.name])
+            for tally in tallies:  # A column after the other, so that what is decoded is counted from the cache.
+                name = [tally.column.name]
+                for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=name, use_threads=False):
+                    tally.add(batch.column(0))
     return tallies
 
 
