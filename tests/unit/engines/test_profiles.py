@@ -3,6 +3,7 @@
 import datetime as dt
 import decimal
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,16 @@ def test_kinds_are_told_apart(tmp_path: Path) -> None:
     found = profile_parquet([write(tmp_path, columns)])
     assert [column.kind for column in found.columns] == list(ProfileKind)
     assert not any(isinstance(column.distribution, Folded) for column in found.columns)
+
+
+def test_profile_does_not_wait_for_pandas(tmp_path: Path) -> None:
+    # PyArrow imports it for to_numpy(), array() and scalar(): longer than to count a million rows.
+    file = tmp_path / "made.parquet"
+    table = pa.table({"x": [1.5, None, 3.0], "n": [1, 2, 3], "c": ["a", "b", None], "b": [True, False, None]})
+    pq.write_table(table, file, row_group_size=2)
+    code = (
+        "import sys, pathlib; from airflow_mlops.engines.profiles import profile_parquet; "
+        f"profile_parquet([pathlib.Path({str(file)!r})]); print('pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
