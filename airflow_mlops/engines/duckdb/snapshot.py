@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _SOURCE_BYTES_PER_PART = 256 * 1024 * 1024
 """Files are gathered into one part up to this size, so that a thousand small files do not make a thousand parts."""
+_COLUMNS_AT_A_TIME = 32
+"""DuckDB plans a query in a time that grows with the square of its expressions: for thousands of columns, in minutes."""
 _TEXT_LENGTH = 200
 _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"})
 _FLOATS = frozenset({"FLOAT", "DOUBLE"})
@@ -85,7 +87,7 @@ def measure_parts(
     relation = parquet_relation([folder / part for part in parts])
     return MeasuredData(
         digest=table_digest(connection, relation, sum(parts.values())),
-        columns=add_shapes(connection, relation, _summarize(connection, relation)),
+        columns=tuple(_summarize(connection, relation)),
         parts=parts,
         window=_found_times(connection, relation, window),
     )
@@ -178,15 +180,24 @@ def _gathered(tables: Sequence[SourceTable]) -> Iterator[list[SourceTable]]:
     yield group
 
 
-def _summarize(connection: "DuckDBPyConnection", relation: str) -> tuple[ColumnSummary, ...]:
-    """Return every column's statistics from one scan. Infinite and not-a-number values count in none of the numbers."""
+def _summarize(connection: "DuckDBPyConnection", relation: str) -> Iterator[ColumnSummary]:
+    """Return every column's statistics. Infinite and not-a-number values count in none of the numbers."""
     table = connection.sql(f"FROM {relation}")
     kinds = list(zip(table.columns, table.types, strict=True))
+    for start in range(0, len(kinds), _COLUMNS_AT_A_TIME):
+        some = _summarize_some(connection, relation, kinds[start : start + _COLUMNS_AT_A_TIME])
+        yield from add_shapes(connection, relation, some)
+
+
+def _summarize_some(
+    connection: "DuckDBPyConnection", relation: str, kinds: Sequence[tuple[str, Any]]
+) -> list[ColumnSummary]:
+    """Return what one scan of some columns tells of each."""
     expressions = [text for name, kind in kinds for text in _aggregates(identifier(name), kind)]
     # All of it, though an aggregate without groups has one row: DuckDB refuses the next query while a result is open.
     (row,) = connection.execute(f"SELECT {', '.join(expressions)} FROM {relation}").fetchall()
     values = iter(row)
-    return tuple(
+    return [
         ColumnSummary(
             name=name,
             type=str(kind),
@@ -198,7 +209,7 @@ def _summarize(connection: "DuckDBPyConnection", relation: str) -> tuple[ColumnS
             standard_deviation=next(values),
         )
         for name, kind in kinds
-    )
+    ]
 
 
 def _aggregates(column: str, kind: Any) -> list[str]:

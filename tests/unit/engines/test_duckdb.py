@@ -230,6 +230,15 @@ def test_statistics_count_nulls_and_leave_out_what_is_not_finite(tmp_path: Path)
     assert flag.mean == 0.75
 
 
+def test_each_of_many_columns_has_its_own_statistics(tmp_path: Path) -> None:
+    numbers = {f"c{number}": [number, number + 1, None] for number in range(100)}
+    found = snapshot([write_table(tmp_path / "wide.parquet", numbers)], tmp_path / "out").columns
+    assert [(column.name, column.minimum, column.maximum) for column in found] == [
+        (f"c{number}", number, number + 1) for number in range(100)
+    ]
+    assert {(column.nulls, column.histogram[0], column.histogram[-1]) for column in found} == {(1, 1, 1)}
+
+
 @pytest.mark.parametrize("kind", ["timestamp[us]", "timestamp[us, tz=UTC]", "timestamp[ns]", "date32[day]"])
 def test_the_window_takes_its_start_and_leaves_its_end(kind: str, tmp_path: Path) -> None:
     import pyarrow as pa
