@@ -56,12 +56,9 @@ POLICY = PromotionPolicy(gates=(MetricGate(metric="roc_auc", at_least=0.7),))
 
 
 REGISTRATION_KILLS = {
-    "before the model is made": ("before", "mlflow.MlflowClient.create_registered_model"),
     "before the version is made": ("before", "mlflow.MlflowClient.create_model_version"),
     "after the version is made": ("after", "mlflow.MlflowClient.create_model_version"),
-    "before the audit trail": ("before", "airflow_mlops.operators.audit.append_event"),
     "after the audit trail": ("after", "airflow_mlops.operators.audit.append_event"),
-    "after the version is complete": ("after", "airflow_mlops.operators.registry.append_version_event"),
 }
 
 
