@@ -52,6 +52,8 @@ LABEL_SCRATCH_BYTES = "airflow-mlops.scratch-bytes"
 """Label that says how much the job's files may hold, beside its inputs."""
 LABEL_INPUT_BYTES = "airflow-mlops.input-bytes"
 """Label that says how much its inputs hold."""
+LABEL_WALL_SECONDS = "airflow-mlops.wall-seconds"
+"""Label that says how long the job may run."""
 LABEL_SECRETS = "airflow-mlops.secrets"
 """Label with the names of the files that must be wiped when the job has ended."""
 

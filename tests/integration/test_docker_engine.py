@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -374,6 +375,25 @@ def test_a_job_that_was_never_started_is_made_anew(
     (unstarted,) = containers(client, work_key)
     assert run("true").state is JobState.SUCCEEDED
     assert unstarted.id not in [container.id for container in containers(client, work_key)]
+
+
+def test_a_job_that_nobody_waits_for_any_more_is_killed_by_the_next_submission(
+    engine: DockerEngine, make_job: MakeJob, client: "DockerClient", work_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.submit(make_job("sleep 600", wall_seconds=1))
+    later = replace(make_job("sleep 600"), work_key=uuid.uuid4().hex)
+
+    def submit_later() -> list[str]:
+        try:
+            engine.submit(later)
+            return [found.status for key in (work_key, later.work_key) for found in containers(client, key)]
+        finally:
+            engine.remove(later.work_key)
+
+    time.sleep(2.5)  # Docker tells whole seconds.
+    assert submit_later() == ["running", "running"]  # Its task may be about to stop it.
+    monkeypatch.setattr("airflow_mlops.engines.docker.containers._OVERDUE_SECONDS", 0.0)
+    assert submit_later() == ["exited", "running"]
 
 
 def test_a_job_that_is_asked_to_stop_may_tidy_up(

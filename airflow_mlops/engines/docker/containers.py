@@ -5,7 +5,14 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlops.domain.job import BASE_DIR, FAILURE, LABEL_PREPARED_SECONDS, LABEL_SCRATCH_BYTES, LABEL_WORK_KEY
+from airflow_mlops.domain.job import (
+    BASE_DIR,
+    FAILURE,
+    LABEL_PREPARED_SECONDS,
+    LABEL_SCRATCH_BYTES,
+    LABEL_WALL_SECONDS,
+    LABEL_WORK_KEY,
+)
 from airflow_mlops.engines.archive import pack_file
 from airflow_mlops.engines.docker.scratch import find_overfull
 from airflow_mlops.engines.docker.settings import JOB_USER, container_name
@@ -21,6 +28,7 @@ NOT_FOUND = 404
 CONFLICT = 409
 _NEWEST_DF_API = (1, 44)  # From 1.52 on, the answer has another form.
 _UNSTARTED_SECONDS = 3600.0  # Copying the inputs in takes no longer.
+_OVERDUE_SECONDS = 7200.0  # Longer than that before its start, and than any grace after its end.
 
 
 def find_containers(client: "DockerClient", work_key: str, job_id: str | None) -> list["Container"]:
@@ -42,6 +50,14 @@ def remove_unstarted(client: "DockerClient") -> None:
         is_new = abs(now - parse_time(container.attrs["Created"]).timestamp()) < _UNSTARTED_SECONDS
         if not is_new:
             remove_container(client, str(container.id))
+
+
+def kill_overdue(client: "DockerClient") -> None:
+    """Kill jobs that run long after their wall time, on one look at the host: nobody is left who waits for them."""
+    now = time.time()
+    for container in client.api.containers(filters={"label": LABEL_WALL_SECONDS, "status": "running"}):
+        if now - container["Created"] > float(container["Labels"][LABEL_WALL_SECONDS]) + _OVERDUE_SECONDS:
+            signal_container(client, container["Id"], "SIGKILL")
 
 
 def is_gone(client: "DockerClient", job_id: str) -> bool:

@@ -37,6 +37,7 @@ from airflow_mlops.engines.docker.containers import (
     UNSTARTED,
     find_containers,
     is_gone,
+    kill_overdue,
     parse_time,
     remove_container,
     remove_unstarted,
@@ -132,6 +133,7 @@ class DockerEngine:
             if container.status == UNSTARTED:
                 start.start(container)
                 remove_unstarted(client)  # The job runs by now.
+                kill_overdue(client)
             container.reload()
             origin = Origin.of(client.images.get(container.attrs["Image"]), job.image or "")
             return JobHandle(

@@ -9,6 +9,7 @@ from airflow_mlops.domain.job import (
     LABEL_INPUT_BYTES,
     LABEL_SCRATCH_BYTES,
     LABEL_SECRETS,
+    LABEL_WALL_SECONDS,
     LABEL_WORK_KEY,
     Job,
 )
@@ -36,6 +37,7 @@ def container_settings(job: Job, image: str) -> dict[str, Any]:
             LABEL_FINGERPRINT: job.fingerprint,
             LABEL_SCRATCH_BYTES: str(limits.scratch_bytes),
             LABEL_INPUT_BYTES: str(job.input_bytes()),
+            LABEL_WALL_SECONDS: f"{limits.wall_seconds:.0f}",
             **({LABEL_SECRETS: ",".join(sorted(job.secrets))} if job.secrets else {}),
         },
         "environment": {"HOME": "/tmp", **job.environment_at(BASE_DIR)},  # noqa: S108 - the job's own file system

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SOURCE_BYTES_PER_PART = 256 * 1024 * 1024
 """Files are gathered into one part up to this size, so that a thousand small files do not make a thousand parts."""
 _COLUMNS_AT_A_TIME = 32
-"""DuckDB plans a query in a time that grows with the square of its expressions: for thousands of columns, in minutes."""
+"""DuckDB plans a query in a time that grows with the square of its expressions: minutes for thousands of columns."""
 _TEXT_LENGTH = 200
 _INTEGERS = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"})
 _FLOATS = frozenset({"FLOAT", "DOUBLE"})
