@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,7 +25,7 @@ from airflow_mlops.links.mlflow import ModelVersionLink, ReportLink
 from airflow_mlops.operators.audit import append_event
 from airflow_mlops.operators.base import MlopsOperator, report_folder
 from airflow_mlops.operators.comparison import compare_profiles
-from airflow_mlops.operators.drift_samples import evidently_page
+from airflow_mlops.operators.drift_samples import ComparedWindow, evidently_page
 from airflow_mlops.operators.first_window import keep_first_window, read_first_window
 from airflow_mlops.operators.kept_profiles import profile_parts, profile_snapshot, read_parts
 from airflow_mlops.operators.unstructured import compare_unstructured
@@ -34,17 +34,6 @@ from airflow_mlops.operators.windows import record_check
 
 if TYPE_CHECKING:
     from airflow_mlops.engines.mlflow import MlflowEngine
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparedWindow:
-    """What was found, and what it was found in."""
-
-    report: DriftReport
-    reference: DatasetProfile
-    current: DatasetProfile
-    reference_snapshot: Snapshot
-    parts: tuple[Snapshot | ProfileReference, ...]
 
 
 class DriftCheckOperator(MlopsOperator):

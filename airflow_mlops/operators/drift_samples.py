@@ -6,6 +6,7 @@ import json
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_mlops.domain.dataset import Snapshot
@@ -16,9 +17,21 @@ from airflow_mlops.hooks.storage import open_storage
 from airflow_mlops.operators.jobs import local_channel
 
 if TYPE_CHECKING:
-    from airflow_mlops.operators.drift import ComparedWindow
+    from airflow_mlops.domain.drift.report import DriftReport, ProfileReference
+    from airflow_mlops.domain.profile import DatasetProfile
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedWindow:
+    """What was found, and what it was found in."""
+
+    report: DriftReport
+    reference: DatasetProfile
+    current: DatasetProfile
+    reference_snapshot: Snapshot
+    parts: tuple[Snapshot | ProfileReference, ...]
 
 
 def evidently_page(compared: ComparedWindow) -> str:

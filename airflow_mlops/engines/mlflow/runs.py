@@ -15,12 +15,12 @@ from airflow_mlops.domain.job_figures import MetricStep
 from airflow_mlops.domain.registry import TAG_MODEL_DIGEST, TAG_WORK_KEY
 from airflow_mlops.domain.training import RunRef
 from airflow_mlops.engines.fsspec import tree_digest
+from airflow_mlops.engines.mlflow.server import MlflowServer
 from airflow_mlops.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-from airflow_mlops.engines.mlflow.server import MlflowServer
 
 _METRICS_PER_CALL = 1000  # the REST API's limit of one log-batch call
 _PARAMS_PER_CALL = 100

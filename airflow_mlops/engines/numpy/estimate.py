@@ -30,20 +30,19 @@ class Calibration:
         return np.interp(probability, self.said, self.came_true)
 
 
-def calibrate(probability: Array, positive: Array, weights: Array | None = None) -> Calibration:
-    """Return the isotonic regression of what came true on what was said."""
-    import numpy as np
+def calibrate(said: Array, place: Array, came_true: Array, weights: Array) -> Calibration:
+    """Return the isotonic regression of what came true on what was said.
 
-    said, place = np.unique(probability.astype(float), return_inverse=True)
-    return _isotonic(said, place, positive, np.ones(len(positive)) if weights is None else weights)
-
-
-def _isotonic(said: Array, place: Array, positive: Array, weights: Array) -> Calibration:
+    :param said: all different probabilities, in order.
+    :param place: of each answer, the place of its probability in ``said``.
+    :param came_true: of each answer, whether it came true, as 0 or 1.
+    :param weights: how often each answer counts.
+    """
     import numpy as np
     from scipy.optimize import isotonic_regression
 
     rows = np.bincount(place, weights=weights, minlength=len(said))
-    hits = np.bincount(place, weights=weights * positive, minlength=len(said))
+    hits = np.bincount(place, weights=weights * came_true, minlength=len(said))
     seen = rows > 0
     fitted = isotonic_regression(hits[seen] / rows[seen], weights=rows[seen])
     return Calibration(said=said[seen], came_true=fitted.x)
@@ -76,11 +75,11 @@ def estimate_metrics(
     said, place = np.unique(holdout_probability.astype(float), return_inverse=True)
     came_true = holdout_positive.astype(float)
     measures = _measures(probability.astype(float), called)
-    points = _measure(measures, _isotonic(said, place, came_true, np.ones(of_holdout))(probability))
+    points = _measure(measures, calibrate(said, place, came_true, np.ones(of_holdout))(probability))
     samples: dict[str, list[float]] = {name: [] for name in points}
     for _ in range(resamples):
         drawn = np.bincount(random.integers(0, of_holdout, of_holdout), minlength=of_holdout)
-        chance = _isotonic(said, place, came_true, drawn)(probability)
+        chance = calibrate(said, place, came_true, drawn)(probability)
         happened = random.uniform(size=rows) < chance
         counts = np.bincount(random.integers(0, rows, rows), minlength=rows)
         for name, value in _measure(measures, happened.astype(float), counts).items():

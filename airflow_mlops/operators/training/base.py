@@ -40,9 +40,7 @@ from airflow_mlops.domain.registry import (
 )
 from airflow_mlops.domain.secrets import hidden_texts, redact
 from airflow_mlops.domain.training import Backend, RunRef, TrainingResult
-from airflow_mlops.exceptions import (
-    JobOutputError,
-)
+from airflow_mlops.exceptions import JobOutputError
 from airflow_mlops.hooks.mlflow import MlflowHook
 from airflow_mlops.links.mlflow import MlflowRunLink
 from airflow_mlops.operators.base import work_key_of

@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 from sklearn.isotonic import IsotonicRegression
 
 from airflow_mlops.domain.evaluation import METRICS, Estimate, LearningTask
-from airflow_mlops.engines.numpy.estimate import calibrate, estimate_metrics
+from airflow_mlops.engines.numpy.estimate import Calibration, calibrate, estimate_metrics
 
 Column = Any
 
@@ -49,11 +49,16 @@ def measured(probability: Column, came_true: Column) -> dict[str, float]:
     }
 
 
+def calibration(said: Any, came_true: Any) -> Calibration:
+    different, place = np.unique(said, return_inverse=True)
+    return calibrate(different, place, came_true.astype(float), np.ones(len(said)))
+
+
 def test_calibration_is_scikit_learns_isotonic_regression() -> None:
     said, came_true = answers(1, 800)
     asked = np.linspace(0, 1, 101)
     theirs = IsotonicRegression(out_of_bounds="clip").fit(said, came_true).predict(asked)
-    assert calibrate(said, came_true)(asked) == pytest.approx(theirs)
+    assert calibration(said, came_true)(asked) == pytest.approx(theirs)
 
 
 @pytest.mark.parametrize("spread", [0.5, 1.5, 3.0])
@@ -79,7 +84,7 @@ def test_expected_values_are_the_mean_over_everything_that_may_come_true() -> No
     probability, _ = answers(3, 400)
     said, before = answers(0)
     random = np.random.default_rng(4)
-    chances = calibrate(said, before)(probability)
+    chances = calibration(said, before)(probability)
     drawn = [measured(probability, random.uniform(size=400) < chances) for _ in range(100)]
     found = estimate(probability, resamples=1)
     for name in ("roc_auc", "brier_score", "log_loss", "accuracy", "recall"):
